@@ -1,0 +1,42 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each sets up .venv first. ARGS='…' passes on.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test check format schemas lock clean
+
+demo: .venv/.installed ## the main job, on a real Kafka of its own: see README
+	$(BIN)/failsoft demo $(ARGS)
+
+test: .venv/.installed ## every test, the real broker's too
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.installed ## lint, types, rules of dependency, schema drift
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m failsoft.wire.schema --check schemas
+
+format: .venv/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schemas: .venv/.installed ## write schemas/ anew from failsoft/wire/schema.py
+	$(BIN)/python -m failsoft.wire.schema --write schemas
+
+lock: .venv/.installed ## compile requirements/dev.lock anew: versions and hashes, no addresses
+	$(BIN)/uv pip compile -q pyproject.toml --extra demo --extra broker --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
+	  --custom-compile-command "make lock" -o requirements/dev.lock
+
+.venv/.installed: requirements/dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "failsoft needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 3; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

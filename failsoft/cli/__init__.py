@@ -1,0 +1,6 @@
+"""The command line: one module per verb. Exit codes are in :mod:`failsoft.cli.exits`."""
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+"""`failsoft`, the console script."""

@@ -1,0 +1,118 @@
+"""What the shell tells the machine. Frozen values; the instant comes beside them, as ``now``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from failsoft.policy.deadline import Stamp
+from failsoft.policy.request import ClassName, Partition, RecordId
+
+
+class Verdict(Enum):
+    """How a call ended. Whose fault it was decides what happens next."""
+
+    OK = "ok"
+    BACKPRESSURE = "backpressure"
+    """The endpoint is busy and says so: 429, or 503 with Retry-After or an overload body. Next tier."""
+    TRANSIENT = "transient"
+    """The endpoint failed in a way that may pass: connection, other 5xx, reset. Next tier."""
+    TIMEOUT = "timeout"
+    """The window ended before the answer. Next tier, never the same again."""
+    REFUSED = "refused"
+    """The request's own fault: 400, 413, 422. It ends as invalid; no tier would take it."""
+    BROKEN = "broken"
+    """The endpoint's permanent fault: 401, 403, 404, garbage. Next tier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A record was taken from the log.
+
+    Attributes:
+        record: its place.
+        size_bytes: key, value and headers.
+        stamp: the sender's words on the deadline.
+        appended_at: the broker's clock at append, epoch seconds.
+        received_at: this host's wall clock now, epoch seconds.
+        clock_offset: the broker's clock minus this host's, seconds; 0 while unknown.
+        floor: the floor that the request asks for, None if it does not.
+        is_malformed: it is not what the wire contract says; the shell knows why.
+    """
+
+    record: RecordId
+    size_bytes: int
+    stamp: Stamp
+    appended_at: float
+    received_at: float
+    clock_offset: float = 0.0
+    floor: int | None = None
+    is_malformed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished:
+    """A call ended, with an answer or without. A call that was cancelled reports too, as TIMEOUT, when it is really over."""
+
+    call_id: int
+    verdict: Verdict
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The result of this record is acknowledged by the broker: its offset is done."""
+
+    record: RecordId
+    assignment: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Nothing happened; time passed. Due at ``next_wakeup()``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """This worker owns these partitions from here on.
+
+    Attributes:
+        positions: partition -> the offset of the first record that will arrive.
+        assignment: names this gain; a partition that is kept over a rebalance keeps its number.
+        share: the part of all partitions of the stage that this worker now owns, 0-1: its share of each endpoint's limit.
+    """
+
+    positions: Mapping[Partition, int]
+    assignment: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """These partitions belong to others now: their work is void, and what finishes late is ignored."""
+
+    partitions: frozenset[Partition]
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class RebalanceStarted:
+    """The group is about to move partitions: say now what may be committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogSeen:
+    """How much of a class is still in the log, in the partitions of this worker: high watermark minus position."""
+
+    request_class: ClassName
+    records: int
+    oldest_age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRequested:
+    """Take nothing more; finish what is running and waiting, or leave it to the next owner."""
+
+
+Event = (
+    Arrived | CallFinished | Published | Tick | Assigned | Revoked | RebalanceStarted | BacklogSeen | DrainRequested
+)

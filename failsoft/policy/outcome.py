@@ -1,0 +1,74 @@
+"""How a request ends: one outcome, one reason, both closed (they are metric labels and words of the wire contract).
+
+The *outcome* says how it ended, the *reason* why that was not level 1, or not ok. A reason is never free text: detail goes
+into the error message of the result, which is for people.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a request ended. Every accepted request ends in exactly one of them."""
+
+    OK = "ok"
+    EXPIRED = "expired"
+    SHED = "shed"
+    UNAVAILABLE = "unavailable"
+    INVALID = "invalid"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why it was not level 1, or not ok."""
+
+    NONE = "none"
+    """Level 1, ok."""
+    DEADLINE_PASSED = "deadline_passed"
+    """The deadline had passed before anything could be run."""
+    DEADLINE_SHORT = "deadline_short"
+    """What was left on arrival did not fit a better tier."""
+    QUEUE_LONG = "queue_long"
+    """It waited for a better tier as long as its class is patient, or as long as was safe."""
+    ENDPOINT_TIMEOUT = "endpoint_timeout"
+    """A better tier was called and its window ended."""
+    ENDPOINT_ERROR = "endpoint_error"
+    """A better tier was called and failed: connection, 5xx, an answer that makes no sense."""
+    ENDPOINT_BACKPRESSURE = "endpoint_backpressure"
+    """A better tier said that it is busy: 429, or 503 with a sign of overload."""
+    MALFORMED = "malformed"
+    """Not what the wire contract says, or over its limits."""
+    REQUEST_REFUSED = "request_refused"
+    """The model refused this very request (400, 413, 422)."""
+    FLOOR = "floor"
+    """Only tiers below the lowest acceptable level were left."""
+
+
+STATUS_CODES: dict[Outcome, int] = {
+    Outcome.OK: 200,
+    Outcome.EXPIRED: 504,
+    Outcome.SHED: 429,
+    Outcome.UNAVAILABLE: 503,
+    Outcome.INVALID: 400,
+    Outcome.FAILED: 502,
+}
+"""The HTTP status that a batch output line carries; an invalid request may say 404 or 422 instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The terminal end of one request, all that a result says beside the answer itself.
+
+    Times are seconds. ``slack_seconds`` is what was left of the deadline when the end was decided; negative means late.
+    """
+
+    outcome: Outcome
+    reason: Reason
+    tier: str | None = None
+    level: int | None = None
+    wanted_level: int = 1
+    executions: int = 0
+    queue_seconds: float = 0.0
+    call_seconds: float = 0.0
+    slack_seconds: float = 0.0
+    dead_letter: bool = False

@@ -1,0 +1,55 @@
+"""What a decision may look at of a request. The body never enters the machine; the shell keeps it under the record's name."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+ClassName = str
+"""Urgency: interactive, standard, batch. Never a number, never "priority"."""
+
+
+class Partition(NamedTuple):
+    """One partition of one class's topic of this stage. Equal numbers of all classes live on one worker."""
+
+    request_class: ClassName
+    number: int
+
+
+class RecordId(NamedTuple):
+    """Where a record stands in the log of this stage: the one name that machine and shell share for it."""
+
+    request_class: ClassName
+    number: int
+    offset: int
+
+    @property
+    def partition(self) -> Partition:
+        """The partition that the record stands in."""
+        return Partition(self.request_class, self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as the policies see it.
+
+    Attributes:
+        record: its place in the log.
+        assignment: the assignment of its partition under which it arrived; a later one makes its work void.
+        arrived_at: when this worker took it, monotonic seconds.
+        deadline_at: absolute end, on the same clock.
+        budget_seconds: what was granted when it was sent, after the cap of its class. Patience is a share of it.
+        floor: the lowest acceptable level.
+        size_bytes: key, value and headers, for the bound on memory.
+    """
+
+    record: RecordId
+    assignment: int
+    arrived_at: float
+    deadline_at: float
+    budget_seconds: float
+    floor: int
+    size_bytes: int
+
+    @property
+    def granted_at(self) -> float:
+        """When the budget began to run, on the monotonic clock: the wait in the log counts as waiting."""
+        return self.deadline_at - self.budget_seconds
