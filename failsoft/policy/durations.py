@@ -35,18 +35,19 @@ def parse_duration(value: Duration, *, field: str = "duration") -> float:
 
     Args:
         value: text with a unit, a number of seconds, or a ``timedelta``.
-        field: what the author calls it, for the error.
+        field: what the author calls it, for the error; empty where the caller names it.
 
     Raises:
         ConfigurationError: it is not a duration, is negative, or never ends.
     """
+    prefix = f"{field}: " if field else ""
     seconds = _seconds(value)
     if seconds is None or not math.isfinite(seconds):
         raise ConfigurationError(
-            f'{field}: {value!r} is not a duration; write a number and a unit, such as "200ms" or "24h"'
+            f'{prefix}{value!r} is not a duration; write a number and a unit, such as "200ms" or "24h"'
         )
     if seconds < 0:
-        raise ConfigurationError(f"{field}: {value!r} is negative; a duration is zero or more")
+        raise ConfigurationError(f"{prefix}{value!r} is negative; a duration is zero or more")
     return seconds
 
 

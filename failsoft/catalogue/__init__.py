@@ -1,0 +1,43 @@
+"""The topic catalogue: what ``topics.yaml`` says, and how far a cluster is from it.
+
+Pure but for reading the file; who talks to the cluster is :mod:`failsoft.kafka.admin`.
+"""
+
+from failsoft.catalogue.catalogue import Catalogue, ClassSettings, TopicSettings, TopicSpec, load, parse
+from failsoft.catalogue.names import dead_letters_topic, pipeline_prefix, pipeline_topic, requests_topic, results_topic
+from failsoft.catalogue.plan import (
+    AddPartitions,
+    ChangeConfig,
+    Create,
+    DescribedCluster,
+    DescribedTopic,
+    Entry,
+    Plan,
+    Unfixable,
+    capped,
+    diff,
+)
+
+__all__ = [
+    "AddPartitions",
+    "Catalogue",
+    "ChangeConfig",
+    "ClassSettings",
+    "Create",
+    "DescribedCluster",
+    "DescribedTopic",
+    "Entry",
+    "Plan",
+    "TopicSettings",
+    "TopicSpec",
+    "Unfixable",
+    "capped",
+    "dead_letters_topic",
+    "diff",
+    "load",
+    "parse",
+    "pipeline_prefix",
+    "pipeline_topic",
+    "requests_topic",
+    "results_topic",
+]
