@@ -1,7 +1,8 @@
 """Pytest plugin: a Kafka for the whole test session.
 
-A test that asks for `kafka_bootstrap` gets the address of a running Kafka: the one that `KAFKA_BOOTSTRAP_SERVERS` names, else
-a real Apache Kafka of its own on a free port of 127.0.0.1, started at the first request and stopped after the last test.
+A test that asks for `kafka_bootstrap` gets the address of a running Kafka: the one that `KAFKA_BOOTSTRAP_SERVERS`
+names, else a real Apache Kafka of its own on a free port of 127.0.0.1, started at the first request and stopped after
+the last test.
 
 Pytest loads this module in every project that has failsoft installed, so it imports nothing until a test asks.
 """
