@@ -1,1 +1,37 @@
-"""..."""
+"""Bytes and values: what stands on the wire, and nothing that touches it. No I/O, no clock.
+
+=================  ==================================================================================
+limits             how much of a record is looked at, and strict JSON
+identity           what names a request and its result
+envelope           a request's headers: CloudEvents, deadline, floor, correlation
+body               values: the lines of OpenAI's batch files
+result             the one end of a request, for writers and for readers
+content_key        which requests ask for the same answer
+dead_letter        records that were given up, as they came
+schema             JSON Schema of all of them (``python -m failsoft.wire.schema``)
+attributes         headers as typed attributes
+timestamp          instants as RFC 3339
+record             key, value, headers
+=================  ==================================================================================
+
+Everything that reads raises :class:`~failsoft.policy.errors.MalformedRecord` and nothing else, naming the field.
+"""
+
+from failsoft.wire.body import ContextPart, OutputLine, PartState, RequestLine
+from failsoft.wire.envelope import Envelope
+from failsoft.wire.identity import Identity
+from failsoft.wire.record import ForeignHeaders, Headers, Record
+from failsoft.wire.result import Result
+
+__all__ = [
+    "ContextPart",
+    "Envelope",
+    "ForeignHeaders",
+    "Headers",
+    "Identity",
+    "OutputLine",
+    "PartState",
+    "Record",
+    "RequestLine",
+    "Result",
+]

@@ -1,0 +1,18 @@
+"""The parts of a Kafka record that the wire contract speaks of: key, value, headers."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+Headers = Sequence[tuple[str, bytes]]
+"""Headers as we write them, in order; a name may stand more than once."""
+
+ForeignHeaders = Sequence[tuple[str, bytes | None]]
+"""Headers as Kafka hands them over: a foreign producer may write a header without a value."""
+
+
+class Record(NamedTuple):
+    """What is produced: hand it to the outbox as it is."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers

@@ -1,0 +1,237 @@
+"""Results: the one end of each request, as a batch output line whose headers say how it came about.
+
+A reader that only wants answers takes the value; one that wants to know takes the headers, all CloudEvents
+extensions: ``ce_outcome`` and ``ce_reason`` (closed words), ``ce_servedtier``, ``ce_servedlevel`` and
+``ce_wantedlevel``, ``ce_executions``, ``ce_queuems``, ``ce_callms`` and ``ce_slackms``, and where they apply
+``ce_region``, ``ce_coalescedwith``, ``ce_contextstate``, ``ce_stale``, ``retry-after``. Results are keyed by their
+id, which follows from the request's identity, so that repeats of a result meet in one partition, and the first of
+them is the result.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from failsoft.policy.errors import MalformedRecord
+from failsoft.policy.outcome import STATUS_CODES, Ending, Outcome, Reason
+from failsoft.wire.attributes import INTEGER_MAX, Attributes, milliseconds
+from failsoft.wire.body import OutputLine, decode_output, encode_output
+from failsoft.wire.envelope import CONTENT_TYPE, CORRELATION, TRACE, Envelope, encode_attributes, passed_on
+from failsoft.wire.identity import Identity, result_id
+from failsoft.wire.record import ForeignHeaders, Headers, Record
+from failsoft.wire.timestamp import format_timestamp
+
+_Word = TypeVar("_Word", bound=StrEnum)
+
+RESULT_TYPE: Final = "failsoft.result.v1"
+
+MESSAGES: Final[Mapping[Outcome, str]] = {
+    Outcome.EXPIRED: "the deadline passed before the request could be answered",
+    Outcome.SHED: "there is more work than can be answered in time; send it again later",
+    Outcome.UNAVAILABLE: "no tier that the request accepts was available",
+    Outcome.INVALID: "the request is not acceptable",
+    Outcome.FAILED: "the request could not be answered",
+}
+"""What the error of a result says where nothing more exact is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one request ended.
+
+    Attributes:
+        id: the result's id; repeats have the same.
+        request: the identity of the request.
+        custom_id: the sender's name for it, None where it could not be read.
+        outcome: how it ended.
+        reason: why that was not level 1, or not ok.
+        status_code: the same as HTTP has it.
+        body: the answer, or ``{"error": {…}}``.
+        line: the line of a batch output file, without its newline.
+        tier: which tier answered, None if none did.
+        level: its level, 1 to 3.
+        wanted_level: the level that was wanted.
+        region: where the endpoint is that answered.
+        executions: how many calls were made.
+        queue_seconds: how long it waited.
+        call_seconds: how long its calls took.
+        slack_seconds: what was left of the deadline; negative means late.
+        is_stale: the answer came from the cache, past its time.
+        coalesced_with: the id of the result whose call this one shared.
+        context_state: how complete the context was.
+        retry_after_seconds: when to try again, if it was shed.
+        published_at: when the end was decided, by the worker's clock, epoch seconds.
+        correlation: the sender's correlation headers, byte for byte.
+        trace: W3C trace context.
+    """
+
+    id: str
+    request: Identity
+    custom_id: str | None
+    outcome: Outcome
+    reason: Reason
+    status_code: int
+    body: Any = field(repr=False)
+    line: bytes = field(repr=False)
+    tier: str | None = None
+    level: int | None = None
+    wanted_level: int = 1
+    region: str | None = None
+    executions: int = 0
+    queue_seconds: float = 0.0
+    call_seconds: float = 0.0
+    slack_seconds: float = 0.0
+    is_stale: bool = False
+    coalesced_with: str | None = None
+    context_state: str | None = None
+    retry_after_seconds: int | None = None
+    published_at: float | None = None
+    correlation: Headers = ()
+    trace: Headers = field(default=(), repr=False)
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether there is an answer, at whatever level."""
+        return self.outcome is Outcome.OK
+
+    @property
+    def error(self) -> Mapping[str, Any] | None:
+        """Message, type (the outcome) and code (the reason) of a request without an answer; None if there is one."""
+        found = self.body.get("error") if isinstance(self.body, dict) and not self.is_ok else None
+        return found if isinstance(found, dict) else None
+
+
+def encode_result(
+    ending: Ending,
+    envelope: Envelope,
+    *,
+    pipeline: str,
+    published_at: float,
+    custom_id: str | None,
+    body: bytes | Mapping[str, Any] | None = None,
+    message: str | None = None,
+    status_code: int | None = None,
+    retry_after_seconds: float | None = None,
+    region: str | None = None,
+    coalesced_with: str | None = None,
+    context_state: str | None = None,
+    is_stale: bool = False,
+) -> Record:
+    """Write the result of a request.
+
+    Args:
+        ending: how it ended.
+        envelope: of the request: its identity, correlation and trace.
+        pipeline: whose result it is.
+        published_at: now, on this host's wall clock, epoch seconds.
+        custom_id: of the request's line.
+        body: the answer, or the model's own error; bytes must be a JSON document and are put in as they are.
+        message: what to tell people about an end without an answer.
+        status_code: in place of the outcome's own: 404 or 422 for some invalid requests.
+        retry_after_seconds: when a shed request may be sent again.
+        region: where the endpoint is that answered.
+        coalesced_with: the result id of the leader.
+        context_state: how complete the context was.
+        is_stale: the answer came from the cache, past its time.
+
+    Raises:
+        ValueError: ok without an answer.
+        MalformedRecord: the answer has no form in JSON, or is longer than the topic takes.
+    """
+    if body is None and ending.outcome is Outcome.OK:
+        raise ValueError("a result that is ok needs a body")
+    request = envelope.identity
+    id_ = result_id(request)
+    retry_after = None if retry_after_seconds is None else math.ceil(retry_after_seconds)
+    status = STATUS_CODES[ending.outcome] if status_code is None else status_code
+    answer = _error(ending, message, retry_after) if body is None else body
+    said = {
+        "ce_specversion": "1.0",
+        "ce_id": id_,
+        "ce_source": f"/failsoft/{pipeline}",
+        "ce_type": RESULT_TYPE,
+        "ce_time": format_timestamp(published_at),
+        "content-type": CONTENT_TYPE,
+        "ce_requestsource": request.source,
+        "ce_requestid": request.id,
+        "ce_outcome": ending.outcome,
+        "ce_reason": ending.reason,
+        "ce_servedtier": ending.tier,
+        "ce_servedlevel": ending.level,
+        "ce_wantedlevel": ending.wanted_level,
+        "ce_executions": ending.executions,
+        "ce_queuems": milliseconds(ending.queue_seconds),
+        "ce_callms": milliseconds(ending.call_seconds),
+        "ce_slackms": milliseconds(ending.slack_seconds),
+        "ce_region": region,
+        "ce_coalescedwith": coalesced_with,
+        "ce_contextstate": context_state,
+        "ce_stale": "true" if is_stale else None,
+        "retry-after": retry_after,
+    }
+    value = encode_output(OutputLine(id_, custom_id, status, request.id, answer))
+    return Record(id_.encode(), value, [*encode_attributes(said), *envelope.trace, *envelope.correlation])
+
+
+def decode_result(headers: ForeignHeaders, value: bytes | None) -> Result:
+    """Read a result.
+
+    Raises:
+        MalformedRecord: it is not one; names the header or the member.
+    """
+    attributes = Attributes(headers)
+    if _required(attributes, "ce_type") != RESULT_TYPE:
+        raise MalformedRecord("ce_type", f"not {RESULT_TYPE}")
+    line = decode_output(value)
+    return Result(
+        id=_required(attributes, "ce_id"),
+        request=Identity(_required(attributes, "ce_requestsource"), _required(attributes, "ce_requestid")),
+        custom_id=line.custom_id,
+        outcome=_word(attributes, "ce_outcome", Outcome),
+        reason=_word(attributes, "ce_reason", Reason),
+        status_code=line.status_code,
+        body=line.body,
+        line=value or b"",
+        tier=attributes.text("ce_servedtier"),
+        level=attributes.integer("ce_servedlevel", least=1, most=3),
+        wanted_level=attributes.integer("ce_wantedlevel", least=1, most=3) or 1,
+        region=attributes.text("ce_region"),
+        executions=attributes.integer("ce_executions") or 0,
+        queue_seconds=attributes.seconds("ce_queuems") or 0.0,
+        call_seconds=attributes.seconds("ce_callms") or 0.0,
+        slack_seconds=attributes.seconds("ce_slackms", least=-INTEGER_MAX) or 0.0,
+        is_stale=attributes.boolean("ce_stale") or False,
+        coalesced_with=attributes.text("ce_coalescedwith"),
+        context_state=attributes.text("ce_contextstate"),
+        retry_after_seconds=attributes.integer("retry-after"),
+        published_at=attributes.instant("ce_time"),
+        correlation=passed_on(headers, CORRELATION),
+        trace=passed_on(headers, TRACE),
+    )
+
+
+def _error(ending: Ending, message: str | None, retry_after: int | None) -> dict[str, Any]:
+    """Write an end without an answer as the APIs of model servers do."""
+    error: dict[str, Any] = {
+        "message": message or MESSAGES[ending.outcome],
+        "type": ending.outcome,
+        "param": None,
+        "code": ending.reason,
+    }
+    return {"error": error if retry_after is None else {**error, "retry_after_seconds": retry_after}}
+
+
+def _required(attributes: Attributes, name: str) -> str:
+    text = attributes.text(name)
+    if text is None:
+        raise MalformedRecord(name, "missing")
+    return text
+
+
+def _word(attributes: Attributes, name: str, words: type[_Word]) -> _Word:
+    try:
+        return words(_required(attributes, name))
+    except ValueError:
+        raise MalformedRecord(name, f"none of {', '.join(words)}") from None
