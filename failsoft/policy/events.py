@@ -51,11 +51,24 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class CallFinished:
-    """A call ended, with an answer or without. A call that was cancelled reports too, as TIMEOUT, when it is really over."""
+    """A call ended, with an answer or without; one that was cancelled reports too, as TIMEOUT.
+
+    Attributes:
+        call_id: as given in StartCall.
+        verdict: how it ended.
+        is_over: the endpoint is done with it. False where a call cannot be cut (a thread): its permit is held until SlotFreed.
+    """
 
     call_id: int
     verdict: Verdict
-    retry_after_seconds: float | None = None
+    is_over: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SlotFreed:
+    """A call that could not be cut at its window is really over now."""
+
+    call_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +127,14 @@ class DrainRequested:
 
 
 Event = (
-    Arrived | CallFinished | Published | Tick | Assigned | Revoked | RebalanceStarted | BacklogSeen | DrainRequested
+    Arrived
+    | CallFinished
+    | SlotFreed
+    | Published
+    | Tick
+    | Assigned
+    | Revoked
+    | RebalanceStarted
+    | BacklogSeen
+    | DrainRequested
 )

@@ -34,8 +34,7 @@ class Request:
     Attributes:
         record: its place in the log.
         assignment: the assignment of its partition under which it arrived; a later one makes its work void.
-        arrived_at: when this worker took it, monotonic seconds.
-        deadline_at: absolute end, on the same clock.
+        deadline_at: absolute end, monotonic seconds.
         budget_seconds: what was granted when it was sent, after the cap of its class. Patience is a share of it.
         floor: the lowest acceptable level.
         size_bytes: key, value and headers, for the bound on memory.
@@ -43,7 +42,6 @@ class Request:
 
     record: RecordId
     assignment: int
-    arrived_at: float
     deadline_at: float
     budget_seconds: float
     floor: int

@@ -1,0 +1,139 @@
+"""What waits, in which order, and who must not wait any longer.
+
+**Order.** Inside a class the earliest deadline comes first. A *lane* holds the waiting requests of one class and one floor, so
+that all of a lane may use the same tiers; it is a list sorted by deadline, because every question of the tier rule is one of
+rank (the first that can still be served safely, how many are due before this one), and with at most 2,000 entries a
+bisection and a memmove beat any tree.
+
+**Between classes.** Weighted credits, as a floor and not as a turn order: each class is charged the service time it takes
+divided by its weight; a class that begins to wait starts at the least charge of those waiting (start-time fair queueing,
+without saved-up claims). The tier rule looks at the charges only when a class has nearly waited out its patience. Fair
+turns all the time would serve bulk while urgent requests step down (research/policy-lab.md §7: .927 instead of .960 of the
+possible at twice the load).
+
+**Must run now.** A lower tier with ``permits`` and mean service ``mean`` clears n requests in ``n mean / permits``. So the
+requests due by ``d`` fit only while ``d - now - reserve - safety n mean / permits > 0``; when that fails anywhere in the
+queue, the last responsible moment has come. Tested at ranks 1, 2, 4, 8 ... of each lane: between two ranks the need at most
+doubles, and the safety covers it.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
+from typing import Generic, Protocol, TypeVar
+
+from failsoft.policy.request import ClassName
+
+SAFETY = 1.25
+"""On the time that a lower tier needs for those before: 1 to 2 made no measurable difference (policy-lab.md §5)."""
+
+
+class Waiting(Protocol):
+    """What a lane needs to know of an entry."""
+
+    @property
+    def deadline_at(self) -> float:
+        """Absolute end, monotonic seconds."""
+
+
+W = TypeVar("W", bound=Waiting)
+_deadline = attrgetter("deadline_at")
+
+
+class Lane(Generic[W]):
+    """The waiting requests of one class and one floor, earliest deadline first; equal deadlines in order of arrival."""
+
+    __slots__ = ("_entries", "floor", "request_class")
+
+    def __init__(self, request_class: ClassName, floor: int) -> None:
+        self.request_class = request_class
+        self.floor = floor
+        self._entries: list[W] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[W]:
+        return iter(self._entries)
+
+    def push(self, entry: W) -> None:
+        """Take one in."""
+        self._entries.insert(bisect_right(self._entries, entry.deadline_at, key=_deadline), entry)
+
+    def remove(self, entry: W) -> None:
+        """Take one out; it must be there."""
+        index = bisect_left(self._entries, entry.deadline_at, key=_deadline)
+        while self._entries[index] is not entry:
+            index += 1
+        del self._entries[index]
+
+    @property
+    def head(self) -> W:
+        """The one with the earliest deadline; the lane must not be empty."""
+        return self._entries[0]
+
+    @property
+    def newest(self) -> W:
+        """The one with the latest deadline; the lane must not be empty."""
+        return self._entries[-1]
+
+    def first_due_from(self, instant: float) -> W | None:
+        """The first whose deadline is not before the instant."""
+        index = bisect_left(self._entries, instant, key=_deadline)
+        return self._entries[index] if index < len(self._entries) else None
+
+    def count_due_by(self, instant: float) -> int:
+        """How many have a deadline at or before the instant."""
+        return bisect_right(self._entries, instant, key=_deadline)
+
+    def at_doubling_ranks(self) -> Iterator[W]:
+        """Those at ranks 1, 2, 4, 8 ..."""
+        rank = 1
+        while rank <= len(self._entries):
+            yield self._entries[rank - 1]
+            rank *= 2
+
+
+class Credits:
+    """What each class has been charged, service seconds over weight."""
+
+    def __init__(self, weights: dict[ClassName, float]) -> None:
+        self._weights = weights
+        self._charged = dict.fromkeys(weights, 0.0)
+
+    def charge(self, request_class: ClassName, seconds: float) -> None:
+        """A class took this much service."""
+        self._charged[request_class] += seconds / self._weights[request_class]
+
+    def begin_waiting(self, request_class: ClassName, waiting: Iterable[ClassName]) -> None:
+        """A class that was empty waits again: it starts where the least charged of those waiting stands, not behind."""
+        others = [self._charged[name] for name in waiting]
+        if others:
+            self._charged[request_class] = max(self._charged[request_class], min(others))
+
+    def charged(self, request_class: ClassName) -> float:
+        """The charge of one class so far."""
+        return self._charged[request_class]
+
+
+def must_run_now(lanes: Iterable[Lane[W]], *, now: float, reserve_seconds: float, seconds_each: float) -> bool:
+    """Whether waiting longer would make this tier late for somebody.
+
+    Args:
+        lanes: those that may use the tier.
+        now: monotonic seconds.
+        reserve_seconds: what one execution of the tier needs at worst.
+        seconds_each: mean service time over permits: how fast the tier works a queue off.
+    """
+    filled = [lane for lane in lanes if lane]
+    if not filled:
+        return False
+    each = SAFETY * seconds_each
+    start = now + reserve_seconds
+    if min(lane.head.deadline_at for lane in filled) > start + each * sum(map(len, filled)):
+        return False  # even the earliest could wait for all: no need to rank them
+    return any(
+        entry.deadline_at <= start + each * sum(lane.count_due_by(entry.deadline_at) for lane in filled)
+        for ranked in filled
+        for entry in ranked.at_doubling_ranks()
+    )

@@ -1,0 +1,133 @@
+"""What a stage is told when it is made: its tiers, its classes, its bounds. Frozen, checked at construction, seconds inside."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from failsoft.policy.errors import ConfigurationError
+from failsoft.policy.request import ClassName
+
+DEFAULT_PRIOR_SECONDS = 1.0
+"""Median latency to assume of a tier whose author says nothing. A wrong prior is outvoted after 30 calls."""
+DEFAULT_LIMIT = 8
+"""Permits of an endpoint whose author says nothing, for the whole fleet."""
+FULL_LEVEL, REDUCED_LEVEL, FALLBACK_LEVEL = 1, 2, 3
+"""Full model with complete context; smaller model or reduced context; cached or deterministic answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TierSettings:
+    """One way to serve.
+
+    Attributes:
+        name: unique in its stage.
+        level: 1 full, 2 reduced, 3 cached or deterministic.
+        limit: permits for the whole fleet; None for an answer that needs no call (it is there at once and cannot fail).
+        expected_seconds: the author's word on the median latency; None: nothing is known, and an idle tier is tried.
+    """
+
+    name: str
+    level: int
+    limit: int | None = DEFAULT_LIMIT
+    expected_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.level not in {FULL_LEVEL, REDUCED_LEVEL, FALLBACK_LEVEL}:
+            raise ConfigurationError(f"tier {self.name}: level {self.level} is not 1, 2 or 3")
+        if self.limit is not None and self.limit < 1:
+            raise ConfigurationError(f"tier {self.name}: limit {self.limit} leaves it no permit; use 1 or more")
+        if self.expected_seconds is not None and self.expected_seconds <= 0:
+            raise ConfigurationError(f"tier {self.name}: expect {self.expected_seconds} s is not a duration above zero")
+
+    @property
+    def is_model(self) -> bool:
+        """Whether serving takes a call, hence a permit and time."""
+        return self.limit is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSettings:
+    """One class of urgency, as this stage treats it.
+
+    Attributes:
+        name: the class.
+        weight: its share of the first tier when all classes have waited out their patience.
+        deadline_seconds: of a request that brings none.
+        deadline_max_seconds: the longest deadline that a request may bring.
+        patience: the part of its budget, 0-1, that a request waits for a better tier.
+        floor: the lowest acceptable level.
+    """
+
+    name: ClassName
+    weight: float
+    deadline_seconds: float
+    deadline_max_seconds: float
+    patience: float
+    floor: int = FALLBACK_LEVEL
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.weight <= 0:
+            raise ConfigurationError(f"class {self.name}: weight {self.weight} must be above zero")
+        if not 0 < self.deadline_seconds <= self.deadline_max_seconds:
+            raise ConfigurationError(f"class {self.name}: 0 < deadline <= deadline_max does not hold")
+        if not 0 <= self.patience <= 1:
+            raise ConfigurationError(f"class {self.name}: patience {self.patience} is not between 0 and 1")
+
+
+def default_patience(position: int, classes: int) -> float:
+    """Patience by order of urgency: .1 for the most urgent, .95 for the least, .5 between.
+
+    The only real choice of the tier rule, latency against quality: above .1 an urgent class gains nothing but waiting, and
+    bulk must be able to wait for the end of an overload (with .5 it loses 3-6 % of value): research/policy-lab.md §5.
+    """
+    if position == 0:
+        return 0.1
+    return 0.95 if position == classes - 1 else 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class StageSettings:
+    """One stage.
+
+    Attributes:
+        name: of the stage.
+        tiers: best first; those that take a call before those that do not.
+        classes: most urgent first.
+        records_max: records of one class in memory.
+        bytes_max: bytes of one class in memory.
+        publish_margin_seconds: kept for producing the result.
+        commit_interval_seconds: how much finished work a crash may repeat.
+    """
+
+    name: str
+    tiers: tuple[TierSettings, ...]
+    classes: tuple[ClassSettings, ...]
+    records_max: int = 2_000
+    bytes_max: int = 32 * 1024 * 1024
+    publish_margin_seconds: float = 0.05
+    commit_interval_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        names = [tier.name for tier in self.tiers]
+        if not names:
+            raise ConfigurationError(f"stage {self.name}: it has no tier; declare one with stage.tier(...)")
+        if len(set(names)) < len(names):
+            raise ConfigurationError(f"stage {self.name}: two tiers have the same name: {', '.join(names)}")
+        kinds = [tier.is_model for tier in self.tiers]
+        if kinds != sorted(kinds, reverse=True):
+            raise ConfigurationError(f"stage {self.name}: tiers that answer at once come after those that take a call")
+        levels = [tier.level for tier in self.tiers]
+        if levels != sorted(levels):
+            raise ConfigurationError(f"stage {self.name}: tiers are declared best first, but their levels are {levels}")
+        for known in self.classes:
+            if not any(tier.level <= known.floor for tier in self.tiers):
+                raise ConfigurationError(
+                    f"stage {self.name}, class {known.name}: no tier reaches its floor {known.floor}"
+                )
+
+    @property
+    def by_class(self) -> Mapping[ClassName, ClassSettings]:
+        """The classes by name."""
+        return {known.name: known for known in self.classes}

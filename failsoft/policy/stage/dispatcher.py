@@ -1,0 +1,270 @@
+"""Who runs next: the tier rule applied to what waits and to the permits that are free.
+
+Every event of the stage ends here, in the same four steps: those whom a better tier has failed; those whom no model can
+serve in time any more; the full tier; the lower tiers, best first. Each step looks at the heads of a few lanes, so the cost
+does not grow with what waits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from failsoft.policy import tiers
+from failsoft.policy.concurrency import Permits
+from failsoft.policy.latency import LatencyWindow
+from failsoft.policy.outcome import Reason
+from failsoft.policy.request import ClassName
+from failsoft.policy.scheduling import Credits, Lane, must_run_now
+from failsoft.policy.settings import DEFAULT_PRIOR_SECONDS, StageSettings, TierSettings
+from failsoft.policy.stage.work import LaneKey, Standing, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Call this model tier for this request, for at most this long. The permit is taken."""
+
+    work: Work
+    tier: int
+    window_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """No model tier can serve this request in time."""
+
+    work: Work
+
+
+class Endpoint:
+    """What is known of one model tier and of the endpoint behind it."""
+
+    __slots__ = ("latency", "permits", "settings", "tried_at")
+
+    def __init__(self, settings: TierSettings) -> None:
+        self.settings = settings
+        self.latency = LatencyWindow(settings.expected_seconds or DEFAULT_PRIOR_SECONDS)
+        self.permits = Permits(settings.limit or 0)
+        self.tried_at: float | None = None
+
+    def is_worth_a_probe(self, now: float) -> bool:
+        """Whether it has stood idle for so long that its latency is not known any more, or never was.
+
+        An author's word on the latency is trusted as long as a measurement would be.
+        """
+        if self.permits.in_flight or not self.permits.has_free:
+            return False
+        if self.tried_at is None and self.settings.expected_seconds is not None:
+            self.tried_at = now
+        return self.tried_at is None or now - self.tried_at >= tiers.PROBE_IDLE_SECONDS
+
+
+class Dispatcher:
+    """What waits, the endpoints, and the rule between them.
+
+    Args:
+        settings: tiers, classes and bounds of the stage.
+    """
+
+    def __init__(self, settings: StageSettings) -> None:
+        self.endpoints = [Endpoint(tier) for tier in settings.tiers if tier.is_model]
+        self._margin = settings.publish_margin_seconds
+        self._classes = settings.by_class
+        self._lanes: dict[LaneKey, Lane[Work]] = {}
+        self._urgent: Lane[Work] = Lane("urgent", 0)
+        self._backlog = dict.fromkeys(self._classes, 0)
+        weights = {known.name: known.weight for known in settings.classes}
+        self._full_credits, self._lower_credits = Credits(weights), Credits(weights)
+        self._now = 0.0
+        self._rungs: list[tiers.Rung] = []
+        self._next: list[Start | GiveUp] = []
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether anything waits for a permit."""
+        return bool(self._urgent) or any(self._lanes.values())
+
+    @property
+    def waiting(self) -> Mapping[ClassName, int]:
+        """How many wait for a permit, per class."""
+        counts = dict.fromkeys(self._classes, 0)
+        for lane in (*self._lanes.values(), self._urgent):
+            for work in lane:
+                counts[work.record.request_class] += 1
+        return counts
+
+    def backlog_seen(self, request_class: ClassName, records: int) -> None:
+        """This many records of a class are still in the log."""
+        self._backlog[request_class] = records
+
+    def queue(self, work: Work, *, now: float) -> None:
+        """A new request waits in its lane."""
+        name, floor = work.lane
+        lane = self._lanes.get(work.lane)
+        if lane is None:
+            lane = self._lanes[work.lane] = Lane(name, floor)
+        if not lane:
+            waiting = {other.request_class for other in self._lanes.values() if other}
+            self._full_credits.begin_waiting(name, waiting)
+            self._lower_credits.begin_waiting(name, waiting)
+        if self._allowed(floor):
+            self._look(now)
+            work.fits_full = self._remaining(work) >= self._terms(work).edge
+        lane.push(work)
+
+    def queue_urgent(self, work: Work) -> None:
+        """A request whose call has failed is first in line at the next tier."""
+        work.standing = Standing.URGENT
+        self._urgent.push(work)
+
+    def discard(self, work: Work) -> None:
+        """Take a request out, wherever it waits."""
+        if work.standing is Standing.WAITING:
+            self._lanes[work.lane].remove(work)
+        elif work.standing is Standing.URGENT:
+            self._urgent.remove(work)
+
+    def dispatch(self, *, now: float) -> list[Start | GiveUp]:
+        """Whoever starts or ends now. They wait no more; the permits of those who start are taken."""
+        if not self.has_waiting:
+            return []
+        self._look(now)
+        self._serve_urgent()
+        self._end_hopeless()
+        self._start_full()
+        for tier in range(1, len(self.endpoints)):
+            self._start_lower(tier)
+        decided, self._next = self._next, []
+        return decided
+
+    def _look(self, now: float) -> None:
+        self._now = now
+        self._rungs = [tiers.Rung(end.latency.speed(now=now), end.permits.count) for end in self.endpoints]
+
+    def _allowed(self, floor: int) -> int:
+        """How many of the model tiers, from the best, a request with this floor may use."""
+        return sum(endpoint.settings.level <= floor for endpoint in self.endpoints)
+
+    def _remaining(self, work: Work) -> float:
+        return work.deadline_at - self._now
+
+    def _fits(self, work: Work, tier: int) -> bool:
+        """Whether a model tier has an even chance to serve this request in time."""
+        return self._remaining(work) >= self._rungs[tier].speed.q50 + self._margin
+
+    def _terms(self, work: Work) -> tiers.Terms:
+        name, floor = work.lane
+        return tiers.terms(
+            self._rungs,
+            self._allowed(floor),
+            share=self._classes[name].patience,
+            budget_seconds=work.budget_seconds,
+            margin_seconds=self._margin,
+        )
+
+    def _filled(self, tier: int) -> list[Lane[Work]]:
+        """The lanes in which somebody waits who may use this model tier."""
+        return [lane for lane in self._lanes.values() if lane and tier < self._allowed(lane.floor)]
+
+    def _serve_urgent(self) -> None:
+        for work in list(self._urgent):
+            fits = [tier for tier in range(work.next_tier, self._allowed(work.lane[1])) if self._fits(work, tier)]
+            free = next((tier for tier in fits if self.endpoints[tier].permits.has_free), None)
+            if free is not None:
+                self._urgent.remove(work)
+                self._start(work, free)
+            elif not fits:
+                self._urgent.remove(work)
+                self._next.append(GiveUp(work))
+
+    def _end_hopeless(self) -> None:
+        """Heads that no model tier can serve in time; one of them may be the probe of a tier that stands idle."""
+        for lane in self._lanes.values():
+            allowed = range(self._allowed(lane.floor))
+            while lane and not any(self._fits(lane.head, tier) for tier in allowed):
+                work = lane.head
+                lane.remove(work)
+                probe = next((tier for tier in allowed if self.endpoints[tier].is_worth_a_probe(self._now)), None)
+                if probe is not None and self._remaining(work) > self._margin:
+                    self._start(work, probe)
+                else:
+                    self._next.append(GiveUp(work))
+
+    def _start_full(self) -> None:
+        while self.endpoints and self.endpoints[0].permits.has_free:
+            chosen = self._choose_full(self._filled(0))
+            if chosen is None:
+                return
+            self._take(chosen, 0, self._full_credits)
+
+    def _choose_full(self, lanes: list[Lane[Work]]) -> Work | None:
+        """The earliest deadline that is safe, unless another class has waited long and its weighted share is due."""
+        terms = {lane: self._terms(lane.head) for lane in lanes}
+        candidates = {lane: tiers.candidate(lane, terms[lane], now=self._now) for lane in lanes}
+        willing = {lane: work for lane, work in candidates.items() if work is not None}
+        if not willing:
+            return self._choose_probe(lanes)
+        charged = self._full_credits.charged
+        earliest = min(willing.values(), key=_deadline)
+        ahead = charged(earliest.lane[0]) - tiers.FLOOR_SLACK * self._rungs[0].speed.mean
+        overdue = [
+            work
+            for lane, work in willing.items()
+            if charged(lane.request_class) < ahead
+            and lane.head.waited_seconds(self._now) > tiers.FLOOR_FROM * terms[lane].patience
+        ]
+        return min(overdue, key=lambda work: charged(work.lane[0]), default=earliest)
+
+    def _choose_probe(self, lanes: list[Lane[Work]]) -> Work | None:
+        """Nobody fits the full tier. If it stands idle, the one with the most time tries it, its reserve kept back."""
+        if not lanes or not self.endpoints[0].is_worth_a_probe(self._now):
+            return None
+        best = max((lane.newest for lane in lanes), key=_deadline)
+        return best if self._remaining(best) > self._terms(best).reserve else None
+
+    def _start_lower(self, tier: int) -> None:
+        while self.endpoints[tier].permits.has_free:
+            lanes = [lane for lane in self._filled(tier) if self._fits(lane.head, tier)]
+            chosen = self._choose_lower(lanes, tier) if lanes else None
+            if chosen is None:
+                return
+            self._take(chosen, tier, self._lower_credits)
+
+    def _choose_lower(self, lanes: list[Lane[Work]], tier: int) -> Work | None:
+        """Who cannot wait any longer; else who has been refused for as long as its class is patient."""
+        rung = self._rungs[tier]
+        refused = [lane for lane in lanes if self._is_refused(lane)]
+        first = min(refused, key=lambda lane: self._lower_credits.charged(lane.request_class), default=None)
+        reserve = rung.speed.q99 + self._margin
+        if must_run_now(lanes, now=self._now, reserve_seconds=reserve, seconds_each=rung.seconds_each):
+            pressed = min(lanes, key=lambda lane: lane.head.deadline_at)
+            if pressed not in refused or self._remaining(pressed.head) <= tiers.REFUSED_AT_EASE_SECONDS:
+                return pressed.head
+        return None if first is None else first.head
+
+    def _is_refused(self, lane: Lane[Work]) -> bool:
+        known = self._terms(lane.head)
+        count = len(lane) + self._backlog[lane.request_class]
+        return lane.head.waited_seconds(self._now) > known.patience or count > known.limit
+
+    def _take(self, work: Work, tier: int, ledger: Credits) -> None:
+        self._lanes[work.lane].remove(work)
+        ledger.charge(work.lane[0], self._rungs[tier].speed.mean)
+        self._start(work, tier)
+
+    def _start(self, work: Work, tier: int) -> None:
+        if work.reason is Reason.NONE and tier > 0:
+            work.reason = work.passed_over_reason
+        endpoint = self.endpoints[tier]
+        endpoint.permits.take()
+        endpoint.tried_at = self._now
+        window_seconds = tiers.window_seconds(
+            self._rungs,
+            tier,
+            self._allowed(work.lane[1]),
+            remaining_seconds=self._remaining(work),
+            margin_seconds=self._margin,
+        )
+        self._next.append(Start(work, tier, window_seconds))
+
+
+def _deadline(work: Work) -> float:
+    return work.deadline_at

@@ -1,0 +1,82 @@
+"""What the machine remembers of one record from arrival to acknowledged result."""
+
+from enum import Enum
+
+from failsoft.policy.outcome import Reason
+from failsoft.policy.request import ClassName, RecordId, Request
+
+LaneKey = tuple[ClassName, int]
+"""Class and effective floor: all requests of a lane may use the same tiers."""
+
+
+class Standing(Enum):
+    """Where a record stands. It only ever moves down this list, or back from CALLING to URGENT at a fallback."""
+
+    WAITING = "waiting"
+    URGENT = "urgent"
+    """A better tier has failed it: it is first in line at the next one."""
+    CALLING = "calling"
+    PUBLISHING = "publishing"
+
+
+class Work:
+    """One record in this worker's hands.
+
+    Args:
+        request: the request; None of a record that could not be read.
+        deadline_at: what it is sorted by: the request's deadline, or earlier where it waits for a higher floor.
+    """
+
+    __slots__ = (
+        "assignment",
+        "call_id",
+        "call_seconds",
+        "deadline_at",
+        "executions",
+        "fits_full",
+        "lane",
+        "next_tier",
+        "reason",
+        "record",
+        "request",
+        "size_bytes",
+        "standing",
+    )
+
+    def __init__(
+        self,
+        record: RecordId,
+        assignment: int,
+        size_bytes: int,
+        *,
+        request: Request | None,
+        deadline_at: float,
+        lane: LaneKey,
+    ) -> None:
+        self.record = record
+        self.assignment = assignment
+        self.size_bytes = size_bytes
+        self.request = request
+        self.deadline_at = deadline_at
+        self.lane = lane
+        self.standing = Standing.WAITING
+        self.next_tier = 0
+        self.executions = 0
+        self.call_id: int | None = None
+        self.call_seconds = 0.0
+        self.reason = Reason.NONE
+        self.fits_full = True
+
+    @property
+    def passed_over_reason(self) -> Reason:
+        """Why the full tier did not take it: what was left on arrival did not fit it, or it waited in vain."""
+        return Reason.QUEUE_LONG if self.fits_full else Reason.DEADLINE_SHORT
+
+    @property
+    def budget_seconds(self) -> float:
+        """What was granted; 0 of a record that could not be read."""
+        return 0.0 if self.request is None else self.request.budget_seconds
+
+    def waited_seconds(self, now: float) -> float:
+        """Since the sender granted the budget: the wait in the log counts."""
+        return 0.0 if self.request is None else now - self.request.granted_at
