@@ -2,5 +2,8 @@
 
 import typer
 
+from failsoft.cli import topics
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 """`failsoft`, the console script."""
+app.add_typer(topics.app, name="topics")
