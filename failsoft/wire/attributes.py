@@ -8,10 +8,12 @@ obey the other. Headers that nobody reads may be anything.
 """
 
 import re
-from typing import Final
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from typing import Final, TypeVar
 
 from failsoft.policy.errors import MalformedRecord
-from failsoft.wire.record import ForeignHeaders
+from failsoft.wire.record import ForeignHeaders, Headers
 from failsoft.wire.timestamp import parse_timestamp
 
 INTEGER_MAX: Final = 2**31 - 1
@@ -30,20 +32,21 @@ PLAIN: Final = frozenset(
 )
 """Headers without ``ce_`` that are read."""
 
-_INTEGER: Final = re.compile(r"-?\d{1,10}", re.ASCII)
+_Word = TypeVar("_Word", bound=StrEnum)
+_INTEGER: Final = re.compile(r"-?\d{1,19}", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Attributes:
     """What is read of a record's headers."""
 
-    def __init__(self, headers: ForeignHeaders) -> None:
-        """Keep the headers that are read; one of them standing twice is an error."""
+    def __init__(self, headers: ForeignHeaders, plain: Collection[str] = PLAIN) -> None:
+        """Keep the attributes and the plain headers that are read; one of them standing twice is an error."""
         self._values: dict[str, bytes | None] = {}
         for name, value in headers:
-            if name.startswith("ce_") or name in PLAIN:
+            if name.startswith("ce_") or name in plain:
                 if name in self._values:
-                    raise MalformedRecord(name, "stands twice; send it once")
+                    raise MalformedRecord(shown(name), "stands twice; send it once")
                 self._values[name] = value
 
     def text(self, name: str) -> str | None:
@@ -59,6 +62,20 @@ class Attributes:
         if not text.isprintable() and _CONTROL.search(text):
             raise MalformedRecord(name, "has a control character")
         return text
+
+    def required(self, name: str) -> str:
+        """A String that has to be there."""
+        text = self.text(name)
+        if text is None:
+            raise MalformedRecord(name, "missing")
+        return text
+
+    def word(self, name: str, words: type[_Word]) -> _Word:
+        """One of a closed set of words, which has to be there."""
+        try:
+            return words(self.required(name))
+        except ValueError:
+            raise MalformedRecord(name, f"none of {', '.join(words)}") from None
 
     def integer(self, name: str, *, least: int = 0, most: int = INTEGER_MAX) -> int | None:
         """An Integer within bounds, None where the header is absent."""
@@ -87,6 +104,16 @@ class Attributes:
         return None if text is None else text == "true"
 
 
+def encode_attributes(said: Mapping[str, str | int | None]) -> Headers:
+    """Write attributes as headers; None is left out."""
+    return [(name, str(value).encode()) for name, value in said.items() if value is not None]
+
+
 def milliseconds(seconds: float) -> str:
     """Write seconds as an Integer of milliseconds, kept within its range."""
     return str(max(-INTEGER_MAX, min(round(seconds * 1000), INTEGER_MAX)))
+
+
+def shown(name: str) -> str:
+    """Show the name of a header or a member in an error: the sender chose it, and it ends up in headers and logs."""
+    return name if len(name) <= 64 and name.isprintable() else "(unprintable)"

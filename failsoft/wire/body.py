@@ -22,6 +22,7 @@ from typing import Any, Final
 import orjson
 
 from failsoft.policy.errors import MalformedRecord
+from failsoft.wire.attributes import shown
 from failsoft.wire.limits import LARGE_VALUE_BYTES, VALUE_BYTES, parse_json
 from failsoft.wire.timestamp import format_timestamp, parse_timestamp
 
@@ -182,7 +183,7 @@ def _check_members(document: Any, field_: str, known: Iterable[str], path: str =
         raise MalformedRecord(field_, "not an object")
     unknown = document.keys() - set(known)
     if unknown:
-        raise MalformedRecord(f"{path}{_shown(min(unknown))}", f"unknown; the members here are {', '.join(known)}")
+        raise MalformedRecord(f"{path}{shown(min(unknown))}", f"unknown; the members here are {', '.join(known)}")
 
 
 def _member(document: dict[str, Any], name: str, kind: type, path: str = "") -> Any:
@@ -193,17 +194,12 @@ def _member(document: dict[str, Any], name: str, kind: type, path: str = "") -> 
     return document[name]
 
 
-def _shown(name: str) -> str:
-    """Show a member's name in an error: the sender chose it, and it ends up in headers and logs."""
-    return name if len(name) <= 64 and name.isprintable() else "(unprintable)"
-
-
 def _context(document: Any) -> dict[str, ContextPart]:
     if document is None:
         return {}
     if not isinstance(document, dict):
         raise MalformedRecord("context", "not an object")
-    return {name: _decode_part(part, f"context.{_shown(name)}") for name, part in document.items()}
+    return {name: _decode_part(part, f"context.{shown(name)}") for name, part in document.items()}
 
 
 def _decode_part(part: Any, path: str) -> ContextPart:

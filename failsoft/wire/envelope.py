@@ -25,7 +25,7 @@ from typing import Final
 
 from failsoft.policy.deadline import Stamp
 from failsoft.policy.errors import MalformedRecord
-from failsoft.wire.attributes import INTEGER_MAX, Attributes, milliseconds
+from failsoft.wire.attributes import INTEGER_MAX, Attributes, encode_attributes, milliseconds
 from failsoft.wire.identity import Identity
 from failsoft.wire.limits import HEADER_BYTES, check_headers
 from failsoft.wire.record import ForeignHeaders, Headers
@@ -149,9 +149,17 @@ def encode_request_headers(envelope: Envelope, *, budget_seconds: float, sent_at
     return headers
 
 
-def encode_attributes(said: dict[str, str | int | None]) -> Headers:
-    """Write attributes as headers; None is left out."""
-    return [(name, str(value).encode()) for name, value in said.items() if value is not None]
+def passed_on(headers: ForeignHeaders, names: Collection[str]) -> Headers:
+    """Those of the named headers that stand once, with their bytes as they are."""
+    found: dict[str, list[bytes | None]] = {}
+    for name, value in headers:
+        if name in names:
+            found.setdefault(name, []).append(value)
+    return tuple(
+        (name, values[0])
+        for name, values in found.items()
+        if len(values) == 1 and values[0] is not None and len(values[0]) <= HEADER_BYTES
+    )
 
 
 def _check_content(attributes: Attributes) -> None:
@@ -184,16 +192,3 @@ def _stamp(attributes: Attributes) -> Stamp:
     if sent_at is None and budget_seconds is None and expires_at is not None:
         sent_at = attributes.instant("ce_time")
     return Stamp(budget_seconds, sent_at, expires_at, attributes.seconds("timeout-ms"))
-
-
-def passed_on(headers: ForeignHeaders, names: Collection[str]) -> Headers:
-    """Those of the named headers that stand once, with their bytes as they are."""
-    found: dict[str, list[bytes | None]] = {}
-    for name, value in headers:
-        if name in names:
-            found.setdefault(name, []).append(value)
-    return tuple(
-        (name, values[0])
-        for name, values in found.items()
-        if len(values) == 1 and values[0] is not None and len(values[0]) <= HEADER_BYTES
-    )

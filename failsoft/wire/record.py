@@ -15,4 +15,4 @@ class Record(NamedTuple):
 
     key: bytes | None
     value: bytes | None
-    headers: Headers
+    headers: ForeignHeaders

@@ -11,19 +11,16 @@ them is the result.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from failsoft.policy.errors import MalformedRecord
 from failsoft.policy.outcome import STATUS_CODES, Ending, Outcome, Reason
-from failsoft.wire.attributes import INTEGER_MAX, Attributes, milliseconds
+from failsoft.wire.attributes import INTEGER_MAX, Attributes, encode_attributes, milliseconds
 from failsoft.wire.body import OutputLine, decode_output, encode_output
-from failsoft.wire.envelope import CONTENT_TYPE, CORRELATION, TRACE, Envelope, encode_attributes, passed_on
+from failsoft.wire.envelope import CONTENT_TYPE, CORRELATION, TRACE, Envelope, passed_on
 from failsoft.wire.identity import Identity, result_id
 from failsoft.wire.record import ForeignHeaders, Headers, Record
 from failsoft.wire.timestamp import format_timestamp
-
-_Word = TypeVar("_Word", bound=StrEnum)
 
 RESULT_TYPE: Final = "failsoft.result.v1"
 
@@ -182,15 +179,15 @@ def decode_result(headers: ForeignHeaders, value: bytes | None) -> Result:
         MalformedRecord: it is not one; names the header or the member.
     """
     attributes = Attributes(headers)
-    if _required(attributes, "ce_type") != RESULT_TYPE:
+    if attributes.required("ce_type") != RESULT_TYPE:
         raise MalformedRecord("ce_type", f"not {RESULT_TYPE}")
     line = decode_output(value)
     return Result(
-        id=_required(attributes, "ce_id"),
-        request=Identity(_required(attributes, "ce_requestsource"), _required(attributes, "ce_requestid")),
+        id=attributes.required("ce_id"),
+        request=Identity(attributes.required("ce_requestsource"), attributes.required("ce_requestid")),
         custom_id=line.custom_id,
-        outcome=_word(attributes, "ce_outcome", Outcome),
-        reason=_word(attributes, "ce_reason", Reason),
+        outcome=attributes.word("ce_outcome", Outcome),
+        reason=attributes.word("ce_reason", Reason),
         status_code=line.status_code,
         body=line.body,
         line=value or b"",
@@ -221,17 +218,3 @@ def _error(ending: Ending, message: str | None, retry_after: int | None) -> dict
         "code": ending.reason,
     }
     return {"error": error if retry_after is None else {**error, "retry_after_seconds": retry_after}}
-
-
-def _required(attributes: Attributes, name: str) -> str:
-    text = attributes.text(name)
-    if text is None:
-        raise MalformedRecord(name, "missing")
-    return text
-
-
-def _word(attributes: Attributes, name: str, words: type[_Word]) -> _Word:
-    try:
-        return words(_required(attributes, name))
-    except ValueError:
-        raise MalformedRecord(name, f"none of {', '.join(words)}") from None

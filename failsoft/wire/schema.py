@@ -1,0 +1,239 @@
+"""JSON Schema (2020-12) of every record on the wire: what a sender in another language can check against.
+
+A record is described as an object with its headers as text and its value as JSON. The schemas are written here,
+beside the code that they describe, and kept in files for others: ``--check`` fails when the two differ, ``--write``
+writes the files. Golden examples in ``schemas/examples`` are checked against the schemas and against the code.
+
+    python -m failsoft.wire.schema --check schemas
+    python -m failsoft.wire.schema --write schemas
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from failsoft.policy.outcome import Outcome, Reason
+from failsoft.wire.body import PartState
+from failsoft.wire.dead_letter import DEAD_LETTER_TYPE
+from failsoft.wire.envelope import REQUEST_TYPE
+from failsoft.wire.result import RESULT_TYPE
+
+Schema = dict[str, Any]
+
+
+def _text(description: str) -> Schema:
+    return {"type": "string", "minLength": 1, "description": description}
+
+
+def _integer(description: str, *, pattern: str = r"^\d{1,10}$") -> Schema:
+    return {"type": "string", "pattern": pattern, "description": description}
+
+
+def _instant(description: str) -> Schema:
+    return {"type": "string", "format": "date-time", "description": description}
+
+
+def _word(words: Iterable[str], description: str) -> Schema:
+    return {"enum": [str(word) for word in words], "description": description}
+
+
+def _object(properties: Schema, *, required: Iterable[str] = (), **more: Any) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(required), **more}
+
+
+def _record(name: str, title: str, headers: Schema, value: Schema) -> Schema:
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:failsoft:{name}:v1",
+        "title": title,
+        **_object(
+            {"key": {"type": ["string", "null"]}, "headers": headers, "value": value},
+            required=("headers", "value"),
+            additionalProperties=False,
+        ),
+    }
+
+
+_SIGNED: Final = r"^-?\d{1,10}$"
+_LEVEL: Final = r"^[1-3]$"
+
+_PASSED_ON: Final[Schema] = {
+    "traceparent": _text("W3C trace context, passed on"),
+    "tracestate": _text("W3C trace context, passed on"),
+    "ce_correlationid": {"type": "string", "description": "echoed on the result, byte for byte"},
+    "correlation_id": {"type": "string", "description": "the same, as FastStream writes it"},
+    "kafka_correlationId": {
+        "type": "string",
+        "description": "the same, as Spring writes it; may be bytes that are no text",
+    },
+}
+
+_REQUEST_HEADERS: Final = _object(
+    {
+        "ce_specversion": {"const": "1.0"},
+        "ce_id": _text("with ce_source, the identity of the request; absent: its place in the log"),
+        "ce_source": _text("who sends, as a URI reference"),
+        "ce_type": {
+            "type": "string",
+            "pattern": rf"^(?!failsoft\.)|^{REQUEST_TYPE.replace('.', chr(92) + '.')}$",
+            "description": f"{REQUEST_TYPE}, or a foreign producer's own",
+        },
+        "ce_time": _instant("when the event was made"),
+        "content-type": {
+            "type": "string",
+            "pattern": r"^(application/json|(?!application/cloudevents)[^;]+\+json)\s*(;.*)?$",
+        },
+        "ce_expirytime": _instant("the deadline; travels unchanged"),
+        "ce_budgetms": _integer("milliseconds that were left when it was sent", pattern=_SIGNED),
+        "ce_sentat": _instant("when that was, on the same clock"),
+        "timeout-ms": _integer("the deadline from the broker's append time, milliseconds"),
+        "ce_tenant": _text("whose request it is"),
+        "ce_floor": _integer("the lowest level that is acceptable", pattern=_LEVEL),
+        "ce_maxstale": _integer("how old a cached answer may be, seconds"),
+        "ce_coalescekey": _text("requests with the same key want the same answer"),
+        "reply_to": _text("a further topic for the result"),
+        "kafka_replyTopic": _text("the same, as Spring writes it"),
+        **_PASSED_ON,
+    },
+)
+
+_PART: Final = _object(
+    {
+        "value": {"description": "any JSON"},
+        "state": _word(PartState, "how complete it is; present if not said"),
+        "produced_at": {"type": ["string", "null"], "format": "date-time"},
+    },
+    required=("value",),
+    additionalProperties=False,
+)
+
+_REQUEST_VALUE: Final = _object(
+    {
+        "custom_id": {"type": "string", "description": "the sender's name for the line, echoed"},
+        "method": {"const": "POST"},
+        "url": {"type": "string", "pattern": "^/", "description": "which OpenAI endpoint the body is for"},
+        "body": {"type": "object", "description": "that endpoint's request"},
+        "context": {"type": ["object", "null"], "additionalProperties": _PART},
+    },
+    required=("custom_id", "method", "url", "body"),
+    additionalProperties=False,
+)
+
+_RESULT_HEADERS: Final = _object(
+    {
+        "ce_specversion": {"const": "1.0"},
+        "ce_id": {"type": "string", "format": "uuid", "description": "follows from the identity of the request"},
+        "ce_source": {"type": "string", "pattern": "^/failsoft/"},
+        "ce_type": {"const": RESULT_TYPE},
+        "ce_time": _instant("when the end was decided"),
+        "content-type": {"const": "application/json"},
+        "ce_requestsource": _text("the request's ce_source"),
+        "ce_requestid": _text("the request's ce_id"),
+        "ce_outcome": _word(Outcome, "how it ended"),
+        "ce_reason": _word(Reason, "why that was not level 1, or not ok"),
+        "ce_servedtier": _text("which tier answered"),
+        "ce_servedlevel": _integer("its level", pattern=_LEVEL),
+        "ce_wantedlevel": _integer("the level that was wanted", pattern=_LEVEL),
+        "ce_executions": _integer("how many calls were made"),
+        "ce_queuems": _integer("how long it waited, milliseconds"),
+        "ce_callms": _integer("how long its calls took, milliseconds"),
+        "ce_slackms": _integer("what was left of the deadline, milliseconds; negative: late", pattern=_SIGNED),
+        "ce_region": _text("where the endpoint is that answered"),
+        "ce_coalescedwith": _text("the id of the result whose call it shared"),
+        "ce_contextstate": _text("how complete the context was"),
+        "ce_stale": {"enum": ["true", "false"], "description": "whether the answer is from the cache, past its time"},
+        "retry-after": _integer("when a shed request may be sent again, seconds"),
+        **_PASSED_ON,
+    },
+    required=("ce_id", "ce_type", "ce_requestsource", "ce_requestid", "ce_outcome", "ce_reason"),
+)
+
+_RESULT_VALUE: Final = _object(
+    {
+        "id": {"type": "string"},
+        "custom_id": {"type": ["string", "null"]},
+        "response": _object(
+            {
+                "status_code": {"type": "integer"},
+                "request_id": {"type": "string"},
+                "body": {"description": 'the answer, or {"error": {…}}'},
+            },
+            required=("status_code", "request_id", "body"),
+        ),
+        "error": {"type": "null"},
+    },
+    required=("id", "response"),
+    additionalProperties=False,
+)
+
+_DEAD_LETTER_HEADERS: Final = _object(
+    {
+        "type": {"const": DEAD_LETTER_TYPE},
+        "reason": _word(Reason, "why it was given up"),
+        "__connect.errors.topic": _text("where it came from"),
+        "__connect.errors.partition": _integer("where it came from", pattern=r"^\d+$"),
+        "__connect.errors.offset": _integer("where it came from", pattern=r"^\d+$"),
+        "__connect.errors.stage": _text("who gave it up"),
+        "__connect.errors.exception.class.name": _text("the class of the error"),
+        "__connect.errors.exception.message": _text("what is wrong; quotes nothing of the record"),
+        "value-sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "of a value too large to keep"},
+        "value-bytes": _integer("its length"),
+    },
+    required=(
+        "type",
+        "reason",
+        "__connect.errors.topic",
+        "__connect.errors.partition",
+        "__connect.errors.offset",
+        "__connect.errors.stage",
+    ),
+)
+
+SCHEMAS: Final[dict[str, Schema]] = {
+    "request": _record("request", "A request on a stage's topic", _REQUEST_HEADERS, _REQUEST_VALUE),
+    "result": _record("result", "The one result of a request", _RESULT_HEADERS, _RESULT_VALUE),
+    "dead-letter": _record(
+        "dead-letter",
+        "A record that was given up",
+        _DEAD_LETTER_HEADERS,
+        {"description": "the original's, whatever it is"},
+    ),
+}
+"""By name; the file is ``<name>.schema.json``."""
+
+
+def files(directory: Path) -> dict[Path, bytes]:
+    """Say what each schema's file holds."""
+    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    return {directory / f"{name}.schema.json": orjson.dumps(schema, option=option) for name, schema in SCHEMAS.items()}
+
+
+def drifted(directory: Path) -> list[Path]:
+    """List the files that are missing, or differ from the schemas here."""
+    return [path for path, text in files(directory).items() if not path.is_file() or path.read_bytes() != text]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command line; 1 means that a file has drifted."""
+    parser = argparse.ArgumentParser(prog="python -m failsoft.wire.schema", description="JSON Schemas of the wire.")
+    verb = parser.add_mutually_exclusive_group(required=True)
+    verb.add_argument("--check", type=Path, metavar="DIRECTORY", help="fail if a file differs from the code")
+    verb.add_argument("--write", type=Path, metavar="DIRECTORY", help="write the files")
+    chosen = parser.parse_args(arguments)
+    if chosen.write is not None:
+        chosen.write.mkdir(parents=True, exist_ok=True)
+        for path, text in files(chosen.write).items():
+            path.write_bytes(text)
+        return 0
+    wrong = drifted(chosen.check)
+    for path in wrong:
+        sys.stderr.write(f"{path}: not what failsoft/wire/schema.py says; run `make schemas`\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
