@@ -221,8 +221,11 @@ def _explained(connection: Connection) -> Iterator[None]:
         raise EnvironmentFailure(
             f"Kafka at {servers} does not allow it: {error}; ask for Create, Alter, DescribeConfigs and AlterConfigs"
         ) from error
+    except errors.KafkaConnectionError as error:
+        raise EnvironmentFailure(
+            f"nothing answers at {servers}; start Kafka there, or name another with --bootstrap or {BOOTSTRAP_VARIABLE}"
+        ) from error
     except (errors.KafkaError, TimeoutError, OSError) as error:
         raise EnvironmentFailure(
-            f"no answer from Kafka at {servers} ({type(error).__name__}: {error}); start it, "
-            f"or name another with --bootstrap or {BOOTSTRAP_VARIABLE}"
+            f"Kafka at {servers} did not do it ({error!r}); look at its log and try again"
         ) from error
