@@ -3,7 +3,9 @@
 import typer
 
 from failsoft.cli import topics
+from failsoft.cli.broker import broker
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 """`failsoft`, the console script."""
 app.add_typer(topics.app, name="topics")
+app.command()(broker)

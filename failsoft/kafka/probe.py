@@ -6,7 +6,7 @@ has registered.
 
 import asyncio
 
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 POLL_SECONDS = 0.05
@@ -29,10 +29,10 @@ async def _answer(bootstrap_servers: str) -> None:
 
 async def _brokers(bootstrap_servers: str) -> int:
     """Return how many brokers the cluster names; none while it cannot be asked."""
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    client = AIOKafkaClient(bootstrap_servers=bootstrap_servers)
     try:
-        await client.start()
-        return len((await client.describe_cluster())["brokers"])
+        await client.bootstrap()
+        return len(client.cluster.brokers())
     except (KafkaError, OSError):
         return 0
     finally:

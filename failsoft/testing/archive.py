@@ -6,8 +6,11 @@ longer.
 
 Rule: an archive is recorded at the first orderly stop of a broker that found everything else in the cache. So the
 first run on a machine pays nothing, the second once, and continuous integration with its fresh caches (`CI` is set)
-never. An archive that does not fit is void, not fatal: Java starts without it. It fits one build of Java and one
-class path, which its name digests.
+never.
+
+An archive made by another Java or for another class path is void, and Java starts without it; its name digests both, so
+that each has its own. A *damaged* one is worse: a truncated archive aborts Java 17 (exit code 134). So the name also
+bears the digest of the content, checked at each start, and a damaged archive is removed.
 """
 
 import hashlib
@@ -28,13 +31,13 @@ class Recording:
     """An archive in the making: it gets its name when it is complete."""
 
     path: Path
-    target: Path
+    stem: str
     option: str
 
     def finish(self, *, is_complete: bool) -> None:
         """Put it in its place if the broker ended in order and Java could make one; else leave nothing."""
         if is_complete and self.path.exists():
-            self.path.replace(self.target)
+            self.path.replace(self.path.with_name(f"{self.stem}.{_digest(self.path)}.archive"))
         self.path.unlink(missing_ok=True)
 
 
@@ -42,26 +45,39 @@ class Recording:
 class ClassArchive:
     """The archive of one Java and one class path, recorded or not."""
 
-    path: Path
+    folder: Path
+    stem: str
     is_aot: bool
 
     @classmethod
     def of(cls, folder: Path, java: Java, class_path: str) -> Self:
         """Name the archive of this Java and class path."""
         digest = hashlib.sha256("\0".join([str(java.executable), java.build, class_path]).encode()).hexdigest()
-        return cls(folder / f"java-{java.feature}-{digest[:16]}.archive", java.feature >= OLDEST_AOT)
+        return cls(folder, f"java-{java.feature}-{digest[:16]}", java.feature >= OLDEST_AOT)
 
-    @property
-    def use_options(self) -> list[str]:
-        """Options of a start that uses it: none while it is not recorded."""
-        return [f"-XX:{'AOTCache' if self.is_aot else 'SharedArchiveFile'}={self.path}"] if self.path.exists() else []
+    def find(self) -> Path | None:
+        """Return the recorded archive, None while there is none; remove those that are damaged."""
+        for path in sorted(self.folder.glob(f"{self.stem}.*.archive")):
+            if path.name == f"{self.stem}.{_digest(path)}.archive":
+                return path
+            path.unlink(missing_ok=True)
+        return None
+
+    def option(self, path: Path) -> str:
+        """Return the option of a start that uses a recorded archive."""
+        return f"-XX:{'AOTCache' if self.is_aot else 'SharedArchiveFile'}={path}"
 
     def recording(self) -> Recording:
-        """Begin to record it, beside any other process that does the same: the last one to end wins."""
-        path = self.path.with_suffix(f".{uuid.uuid4().hex}")
-        return Recording(path, self.path, f"-XX:{'AOTCacheOutput' if self.is_aot else 'ArchiveClassesAtExit'}={path}")
+        """Begin to record it, beside any other process that does the same: each has its own file."""
+        path = self.folder / f"{self.stem}.{uuid.uuid4().hex}.recording"
+        return Recording(path, self.stem, f"-XX:{'AOTCacheOutput' if self.is_aot else 'ArchiveClassesAtExit'}={path}")
 
 
-def is_worth_recording(archive: ClassArchive, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether it is missing, and this machine will start brokers often enough to repay the recording."""
-    return not archive.path.exists() and not environment.get("CI")
+def is_worth_recording(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this machine will start brokers often enough to repay the recording."""
+    return not environment.get("CI")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,7 +18,7 @@ from failsoft.testing.archive import Recording, is_worth_recording
 from failsoft.testing.artifacts import Progress
 from failsoft.testing.guarded import GuardedProcess
 from failsoft.testing.installation import Installation, installed_kafka
-from failsoft.testing.readiness import await_ready
+from failsoft.testing.readiness import await_ready, require_running
 from failsoft.testing.storage import fill_from_template, write_settings
 
 READY_TIMEOUT_SECONDS = 60.0  # 2 to 5 s is usual; a loaded machine takes three times that
@@ -89,6 +89,16 @@ class EmbeddedKafka:
         finally:
             os.close(claim)  # the broker inherited it and holds the claim for as long as it lives
 
+    def require_running(self) -> None:
+        """Do nothing while it runs.
+
+        Raises:
+            EnvironmentFailure: it is not running; says why, if it ended by itself.
+        """
+        if not self._process:
+            raise EnvironmentFailure("this Kafka is not running: start() it")
+        require_running(self._process, self._folder() / "broker.log")
+
     def stop(self) -> None:
         """Stop it in order and remove its temporary folder. Stopping twice is no error."""
         self._end()
@@ -132,10 +142,7 @@ class EmbeddedKafka:
     def _launch(self, kafka: Installation, folder: Path, claim: int) -> None:
         write_settings(folder, port=self._port, own=self._properties)
         fill_from_template(folder, kafka.template)
-        self._recording = None
-        if not kafka.is_new and is_worth_recording(kafka.archive):
-            self._recording = kafka.archive.recording()
-        options = [self._recording.option] if self._recording else kafka.archive.use_options
+        options = self._archive_options(kafka)
         log = folder / "broker.log"
         log.unlink(missing_ok=True)
         self._process = GuardedProcess(kafka.command(folder, options=options), log=log, keep_open=[claim])
@@ -144,6 +151,16 @@ class EmbeddedKafka:
         except BaseException:  # Ctrl-C too: nothing half-started stays
             self.kill()
             raise
+
+    def _archive_options(self, kafka: Installation) -> list[str]:
+        """Use the class archive if there is one, else record it if that will pay."""
+        self._recording = None
+        if recorded := kafka.archive.find():
+            return [kafka.archive.option(recorded)]
+        if kafka.is_new or not is_worth_recording():
+            return []
+        self._recording = kafka.archive.recording()
+        return [self._recording.option]
 
     def _end(self) -> None:
         if not self._process:

@@ -16,7 +16,7 @@ from failsoft.policy.errors import EnvironmentFailure
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Name the cache folder of this user. An empty variable counts as unset, as the XDG specification says."""
     if own := environment.get("FAILSOFT_CACHE"):
-        return Path(own).expanduser()
+        return Path(own).expanduser().absolute()
     shared = environment.get("XDG_CACHE_HOME")
     return (Path(shared) if shared else Path.home() / ".cache") / "failsoft"
 
@@ -29,7 +29,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
         with (folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-    except PermissionError as error:
+    except OSError as error:
         raise EnvironmentFailure(
-            f"{error.filename}: {error.strerror}; set FAILSOFT_CACHE to a writable folder"
+            f"{error.filename or folder}: {error.strerror}; set FAILSOFT_CACHE to a writable folder with 200 MB free"
         ) from error

@@ -2,7 +2,7 @@
 
 A shell stands between: it starts the child, waits for it, and holds the reading end of a pipe whose writing end only
 the parent has. When the parent dies (SIGKILL included) the kernel closes the pipe, and the shell ends the child:
-SIGTERM, then SIGKILL after 5 s. This is plain POSIX; Linux's PR_SET_PDEATHSIG fires when the *thread* that spawned
+SIGTERM, then SIGKILL after 3 s. This is plain POSIX; Linux's PR_SET_PDEATHSIG fires when the *thread* that spawned
 ends, so a broker started in a helper thread died at once.
 
 The child has a session of its own: Ctrl-C reaches the parent only, which then stops the child in its own order.
@@ -26,7 +26,7 @@ child=$!
 {
     read -r _ <&3
     kill -TERM $child
-    for _ in 1 2 3 4 5; do sleep 1; kill -0 $child || exit; done
+    for _ in 1 2 3; do sleep 1; kill -0 $child || exit; done
     kill -KILL $child
 } >/dev/null 2>&1 &
 watchdog=$!
@@ -47,6 +47,7 @@ class GuardedProcess:
         self._guard = subprocess.Popen(  # noqa: S603 - our own script and command
             ["/bin/sh", "-c", _GUARD, "guard", str(log), *command],
             env=plain_environment(),
+            cwd=log.parent,  # where a crash of Java leaves its report
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=keep_open,

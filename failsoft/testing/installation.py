@@ -17,6 +17,7 @@ from failsoft.testing.archive import ClassArchive
 from failsoft.testing.artifacts import KAFKA_VERSION, Progress, ensure_jars, locked_artifacts
 from failsoft.testing.cache import cache_folder, one_at_a_time
 from failsoft.testing.java import Java, find_java, plain_environment
+from failsoft.testing.readiness import explain_death
 from failsoft.testing.storage import write_settings
 
 FORMAT_TIMEOUT_SECONDS = 120  # usually 1 to 3 s
@@ -90,21 +91,26 @@ def _format(java: Java, jars: Sequence[Path], template: Path) -> None:
     write_settings(making, port=0, own={})
     command = _java_command(java, jars, making, "kafka.tools.StorageTool")
     arguments = ["format", "--standalone", "--cluster-id", _cluster_id(), "--config", str(making / "server.properties")]
-    done = subprocess.run(  # noqa: S603 - our own command
-        command + arguments,
-        env=plain_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=FORMAT_TIMEOUT_SECONDS,
-        check=False,
-    )
+    done = _run(command + arguments)
     if done.returncode != 0:
-        raise EnvironmentFailure(
-            f"Kafka could not format {making} (exit code {done.returncode}): {done.stdout[-2000:]}"
-        )
+        raise EnvironmentFailure(f"Kafka could not format {making}: {explain_death(done.stdout, done.returncode)}")
     making.replace(template)
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(  # noqa: S603 - our own command
+            command,
+            env=plain_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=FORMAT_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise EnvironmentFailure(f"Kafka did not format a data folder within {FORMAT_TIMEOUT_SECONDS} s") from None
 
 
 def _cluster_id() -> str:

@@ -39,7 +39,7 @@ def find_java(environment: Mapping[str, str] = os.environ) -> Java:
     """
     too_old = []
     for origin, executable in _candidates(environment):
-        java = probe(executable)
+        java = probe(executable.absolute())
         if java and java.feature >= OLDEST:
             return java
         if java:

@@ -36,8 +36,7 @@ def await_ready(process: GuardedProcess, log: Path, *, port: int, timeout_second
     """
     ends_at = time.monotonic() + timeout_seconds
     while _SERVING not in _text(log):
-        if process.exit_code is not None:
-            raise EnvironmentFailure(explain_death(_text(log), process.exit_code))
+        require_running(process, log)
         if time.monotonic() > ends_at:
             raise EnvironmentFailure(_explain_silence(log, timeout_seconds))
         time.sleep(POLL_SECONDS)
@@ -48,11 +47,21 @@ def await_ready(process: GuardedProcess, log: Path, *, port: int, timeout_second
     return port
 
 
+def require_running(process: GuardedProcess, log: Path) -> None:
+    """Do nothing while the broker runs.
+
+    Raises:
+        EnvironmentFailure: it ended by itself; says why.
+    """
+    if process.exit_code is not None:
+        raise EnvironmentFailure(explain_death(_text(log), process.exit_code))
+
+
 def explain_death(log_text: str, exit_code: int) -> str:
     """Say why a broker ended, from its log; with its last lines where the reason is none we know."""
     for words, reason in _KNOWN_DEATHS.items():
         if words in log_text:
-            return f"Kafka did not start: {reason}"
+            return f"Kafka ended: {reason}"
     return f"Kafka ended with exit code {exit_code}. Its last lines:\n{_last_lines(log_text)}"
 
 
@@ -77,4 +86,5 @@ def _text(log: Path) -> str:
 
 
 def _last_lines(text: str) -> str:
-    return "\n".join(text.splitlines()[-LAST_LINES:])
+    """Leave out Java's stack frames: they push the sentence that explains them out of sight."""
+    return "\n".join([line for line in text.splitlines() if not line.startswith("\tat ")][-LAST_LINES:])

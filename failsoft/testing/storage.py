@@ -52,7 +52,7 @@ _ALONE = {
 _QUICK = {
     "group.initial.rebalance.delay.ms": "0",  # the default waits 3 s for more members
     "group.min.session.timeout.ms": "1000",  # tests of crashed workers need not wait out the default 6 s
-    "broker.session.timeout.ms": "3000",  # a killed broker may return when this is over: 12.8 s at the default, 4.8 s here
+    "broker.session.timeout.ms": "3000",  # a killed broker may return after this: 12.8 s at the default, 4.8 s here
     "broker.heartbeat.interval.ms": "1000",
     "auto.create.topics.enable": "false",  # a misspelt topic is an error, not a topic
 }
