@@ -1,0 +1,143 @@
+"""Every touch of aiokafka's private parts, in one place, with a contract test that fails on upgrade.
+
+aiokafka 0.14 lacks four things that correctness here rests on (research/kafka.md F1 to F4, measured on Kafka 4.4):
+
+* ``commit()`` stamps offsets with whatever generation the member has at that moment, even none at all, and waits behind
+  JoinGroup on the coordination connection. ``fenced_commit`` sends the generation and member id that the work belongs to, on
+  the member's default connection.
+* a heartbeat that is answered with an error ends heartbeats for good; only ``request_rejoin`` brings them back.
+* ``committed()`` asks for one partition a request; ``fetch_committed`` for all at once.
+* ``stop()`` may wait for ever when the broker is gone; ``abandon_*`` give everything up in bounded time.
+"""
+
+# ruff: noqa: SLF001 - private members are what this module is for
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError, for_code
+from aiokafka.protocol.commit import OffsetCommitRequest
+
+CANCEL_ROUNDS = 10
+ROUND_SECONDS = 0.1
+"""A task of aiokafka that is cancelled first waits for its children, so it is cancelled again: at most a second in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What the broker checks a commit against: the member's name and the generation of the group."""
+
+    generation: int
+    member_id: str
+
+    def follows(self, earlier: "Fence") -> bool:
+        """Whether no generation lies between the two, so that nobody else can have owned what is in both."""
+        return self.member_id == earlier.member_id and self.generation == earlier.generation + 1
+
+
+def fence_of(consumer: AIOKafkaConsumer) -> Fence:
+    """Return the membership that the consumer has now. Inside the assignment callback it is that of the assignment."""
+    coordinator = consumer._coordinator
+    return Fence(coordinator.generation, coordinator.member_id)
+
+
+def request_rejoin(consumer: AIOKafkaConsumer) -> None:
+    """Make the member join again: the only way out once its heartbeat task has ended on an error."""
+    consumer._coordinator.request_rejoin()
+
+
+async def fenced_commit(
+    consumer: AIOKafkaConsumer, fence: Fence, offsets: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, type[Exception] | None]:
+    """Commit offsets as the given member of the given generation; per partition the broker's objection, None for yes."""
+    coordinator = consumer._coordinator
+    node = coordinator.coordinator_id
+    if node is None:
+        raise GroupCoordinatorNotAvailableError
+    by_topic = defaultdict(list)
+    for partition, offset in offsets.items():
+        by_topic[partition.topic].append((partition.partition, offset, ""))
+    retention = OffsetCommitRequest.DEFAULT_RETENTION_TIME
+    request = OffsetCommitRequest(
+        coordinator.group_id, fence.generation, fence.member_id, retention, list(by_topic.items())
+    )
+    response = await consumer._client.send(node, request)
+    codes = {TopicPartition(topic, number): code for topic, parts in response.topics for number, code in parts}
+    answers = {partition: for_code(code) if code else None for partition, code in codes.items()}
+    if NotCoordinatorForGroupError in answers.values():
+        coordinator.coordinator_dead()  # it moved; the coordination task looks it up again
+    return answers
+
+
+async def fetch_committed(
+    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Return the committed offsets of those partitions that have one."""
+    committed = await consumer._coordinator.fetch_committed_offsets(list(partitions))
+    return {partition: found.offset for partition, found in committed.items()}
+
+
+def position(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | None:
+    """Return the offset that the consumer reads next, past gaps and markers; None while it looks for a valid one."""
+    state = consumer._subscription.subscription.assignment.state_value(partition)
+    return state.position if state is not None and state.has_valid_position else None
+
+
+def sender_is_alive(producer: AIOKafkaProducer) -> bool:
+    """Whether the producer still has the task that sends; without it every send waits for ever."""
+    task = producer._sender.sender_task
+    return task is not None and not task.done()
+
+
+def forget_membership(consumer: AIOKafkaConsumer) -> None:
+    """Make ``stop()`` go without a word: the group learns of it by the session timeout, as of a crash."""
+    consumer._coordinator.generation = OffsetCommitRequest.DEFAULT_GENERATION_ID
+
+
+async def abandon_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Give the consumer up: no commit, no farewell, all tasks ended and connections closed in about two seconds."""
+    consumer._closed = True
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher
+    names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
+    tasks = [getattr(coordinator, name, None) for name in names]
+    if fetcher is not None:
+        tasks += [fetcher._fetch_task, *fetcher._pending_tasks]
+    await _end(task for task in tasks if task is not None)
+    await _disconnect(consumer._client)
+
+
+async def abandon_producer(producer: AIOKafkaProducer) -> None:
+    """Give the producer up: what it has not sent is forgotten, all tasks ended and connections closed in about two seconds."""
+    producer._closed = True
+    task = producer._sender.sender_task
+    await _end([] if task is None else [task])
+    await _disconnect(producer.client)
+
+
+async def _end(tasks: Iterable["asyncio.Task[object]"]) -> None:
+    """Cancel until they are done, and take their errors, which nobody else will."""
+    tasks = set(tasks)
+    pending = {task for task in tasks if not task.done()}
+    for _ in range(CANCEL_ROUNDS):
+        if not pending:
+            break
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=ROUND_SECONDS)
+    for task in tasks - pending:
+        if not task.cancelled():
+            task.exception()
+
+
+async def _disconnect(client: AIOKafkaClient) -> None:
+    """Close the connections, and release whoever waits for metadata that will not come."""
+    try:
+        async with asyncio.timeout(CANCEL_ROUNDS * ROUND_SECONDS):
+            await client.close()
+    except TimeoutError:
+        pass  # a frozen peer does not take our farewell; the sockets are closed all the same
+    if client._md_update_fut is not None and not client._md_update_fut.done():
+        client._md_update_fut.set_result(False)
