@@ -1,0 +1,273 @@
+"""Sends records until the broker has them, whatever happens to it meanwhile.
+
+The producer is idempotent and waits for all replicas. What it leaves open is decided here:
+
+* **A timeout means unknown, never "not sent"**: in every broker fault tried, what timed out had been written later
+  (research/kafka.md §5). So the wait goes on with the same record as long as the producer is healthy.
+* **The producer is replaced** when it cannot heal: after an error that it does not retry (its sequence numbers then have
+  a hole, and a real broker refuses all that follows: reliability.md A19), when its sending task is gone (A30), or when one
+  record stays unanswered for 30 s. All that was unanswered is sent again by the next one, so the log may have
+  repeats; readers take the first (results.py).
+* **A record that the broker will never take** is the record's fault, RecordRefused. The broker refuses whole batches, so a
+  topic must take batches of 128 KiB, or small neighbours of a large record are refused with it.
+* **Closing is bounded**: aiokafka's own ``stop()`` waits for the broker for ever (A18).
+
+Cancelling ``send`` ends the wait; the record may be written all the same.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    InvalidTopicError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    UnknownTopicOrPartitionError,
+)
+
+from failsoft.kafka import private
+from failsoft.kafka.clients import unreachable
+from failsoft.kafka.connection import Connection
+from failsoft.kafka.logs import hold_back_aiokafka
+from failsoft.policy.clock_offset import ClockOffset
+from failsoft.policy.errors import EnvironmentFailure, FailsoftError
+
+log = logging.getLogger(__name__)
+
+OPTIONS = {
+    "acks": "all",
+    "enable_idempotence": True,
+    "linger_ms": 0,  # lingering 5 ms cost 10 ms end to end; under load batches form by themselves
+    "max_batch_size": 128 * 1024,
+    "max_request_size": 4 * 1024 * 1024,  # the topics of results take as much
+    "request_timeout_ms": 5_000,
+    "retry_backoff_ms": 250,
+}
+ATTEMPT_SECONDS = 10.0
+"""After this the producer's health is looked at; one request takes 5 s at most, so two have failed."""
+UNANSWERED_SECONDS = 30.0
+"""A killed broker is back in 14 to 17 s; a record that waits twice as long waits for a producer that is stuck."""
+PAUSES_SECONDS = (0.25, 0.5, 1.0, 2.0, 5.0)
+CLOSE_SECONDS = 5.0
+APPEND_TIME = 1
+
+_RECORDS_FAULT = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTopicError)
+_NOT_WRITTEN = (KafkaTimeoutError, UnknownTopicOrPartitionError)
+"""Raised before a record has a sequence number: the buffer is full, or the topic's metadata is not there."""
+
+
+class RecordRefused(FailsoftError):  # noqa: N818 - the record is refused, not the sender in error
+    """The broker will never take this record as it is: too large, or no such topic name is possible."""
+
+
+class OutboxClosed(FailsoftError):  # noqa: N818 - named by what happened
+    """The outbox was closed before the record was acknowledged. Whether it was written is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """Where the record stands now.
+
+    Attributes:
+        partition: its partition.
+        offset: its offset; -1 if the broker only remembers that it has the record.
+        appended_at: the broker's time of append, epoch seconds; None where the topic keeps the sender's time.
+    """
+
+    partition: int
+    offset: int
+    appended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    partition: int | None
+
+
+@dataclass(eq=False, slots=True)
+class _Line:
+    """One producer, the answers that are awaited from it, and whether it has been given up."""
+
+    producer: AIOKafkaProducer
+    awaited: set["asyncio.Task[Acknowledged]"] = field(default_factory=set)
+    is_given_up: bool = False
+
+
+class _NotSent(Exception):  # noqa: N818 - never leaves this module
+    """Not written, or unknown and the producer given up: send it again."""
+
+
+class Outbox:
+    """What one process sends.
+
+    Args:
+        connection: where the cluster is.
+        attempt_seconds: how often the producer's health is looked at while a record waits.
+        unanswered_seconds: how long a record may wait before the producer counts as stuck.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        attempt_seconds: float = ATTEMPT_SECONDS,
+        unanswered_seconds: float = UNANSWERED_SECONDS,
+    ) -> None:
+        self._connection = connection
+        self._attempt_seconds = attempt_seconds
+        self._unanswered_seconds = unanswered_seconds
+        self._line: _Line | None = None
+        self._connecting = asyncio.Lock()
+        self._closed = asyncio.Event()
+        self._clearing: set[asyncio.Task[None]] = set()
+        self.clock_offset = ClockOffset()
+        """The broker's clock against ours, from every acknowledgement."""
+
+    async def start(self) -> None:
+        """Connect; raises EnvironmentFailure when no broker answers."""
+        self._line = await self._connected()
+
+    async def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+        partition: int | None = None,
+    ) -> Acknowledged:
+        """Send one record and wait for the broker's word, as long as it takes.
+
+        A topic that does not exist is waited for as well: who starts a worker checks that first.
+
+        Raises:
+            RecordRefused: the broker will never take it.
+            OutboxClosed: the outbox was closed first.
+        """
+        record = _Record(topic, key, value, tuple(headers), partition)
+        for pause_seconds in itertools.chain(PAUSES_SECONDS, itertools.repeat(PAUSES_SECONDS[-1])):
+            try:
+                return await self._send_once(await self._healthy_line(), record)
+            except _NotSent as error:
+                log.warning("sending to %s again: %s", topic, error)
+            await self._pause(pause_seconds)
+        raise AssertionError  # the pauses have no end
+
+    async def close(self, *, timeout_seconds: float = CLOSE_SECONDS) -> None:
+        """Take no more, wait a while for what is unanswered, and close. Ends soon with the broker gone too."""
+        self._closed.set()
+        if self._line is not None:
+            if self._line.awaited:
+                await asyncio.wait(self._line.awaited, timeout=timeout_seconds)
+            self._give_up(self._line)
+        if self._clearing:
+            await asyncio.wait(self._clearing)
+
+    async def _send_once(self, line: _Line, record: _Record) -> Acknowledged:
+        """Send on this producer, and wait until it answers or is given up."""
+        answer = asyncio.create_task(self._deliver(line, record))
+        line.awaited.add(answer)
+        answer.add_done_callback(line.awaited.discard)
+        clock = asyncio.get_running_loop().time
+        ends_at = clock() + self._unanswered_seconds
+        try:
+            while not (await asyncio.wait({answer}, timeout=self._attempt_seconds))[0]:
+                if clock() >= ends_at or not private.sender_is_alive(line.producer):
+                    self._give_up(line)
+        finally:
+            answer.cancel()  # when we are cancelled ourselves; it has no effect on what is done
+        if answer.cancelled():
+            raise _NotSent("its producer was given up; whether it was written is unknown")
+        return answer.result()
+
+    async def _deliver(self, line: _Line, record: _Record) -> Acknowledged:
+        """Hand the record to the producer, await its future, and judge what comes back."""
+        sent_at, began = time.time(), time.monotonic()
+        try:
+            future = await line.producer.send(
+                record.topic,
+                value=record.value,
+                key=record.key,
+                headers=list(record.headers),
+                partition=record.partition,
+            )
+        except _RECORDS_FAULT as error:
+            raise RecordRefused(f"{record.topic}: {error}") from error
+        except _NOT_WRITTEN as error:
+            raise _NotSent(f"no room or no such topic (`failsoft topics apply` makes it): {error!r}") from error
+        except KafkaError as error:
+            raise self._sickness(line, error) from error
+        try:
+            metadata = await future
+        except _RECORDS_FAULT as error:
+            self._give_up(line)  # the refused batch has left a hole in the sequence
+            raise RecordRefused(f"{record.topic}: {error}") from error
+        except KafkaError as error:
+            raise self._sickness(line, error) from error
+        if metadata.timestamp_type != APPEND_TIME:
+            return Acknowledged(metadata.partition, metadata.offset, None)
+        appended_at, now = metadata.timestamp / 1000, time.monotonic()
+        self.clock_offset.observe(sent_at=sent_at, appended_at=appended_at, acked_at=sent_at + now - began, now=now)
+        return Acknowledged(metadata.partition, metadata.offset, appended_at)
+
+    def _sickness(self, line: _Line, error: KafkaError) -> _NotSent:
+        """Give the producer up for an error that it does not retry itself."""
+        self._give_up(line)
+        return _NotSent(f"the producer failed and is replaced: {error!r}")
+
+    def _give_up(self, line: _Line) -> None:
+        """Wake whoever waits for an answer of this producer, and clear it away."""
+        if line.is_given_up:
+            return
+        line.is_given_up = True
+        for answer in line.awaited - {asyncio.current_task()}:
+            answer.cancel()
+        clearing = asyncio.create_task(private.abandon_producer(line.producer))
+        self._clearing.add(clearing)
+        clearing.add_done_callback(self._clearing.discard)
+
+    async def _healthy_line(self) -> _Line:
+        """Return the producer in use; one caller makes a new one when that was given up, the others wait for it."""
+        async with self._connecting:
+            while not self._closed.is_set():
+                if self._line is not None and not self._line.is_given_up:
+                    return self._line
+                try:
+                    self._line = await self._connected()
+                except EnvironmentFailure as error:
+                    log.warning("still no producer: %s", error)
+                    await self._pause(PAUSES_SECONDS[0])
+        raise OutboxClosed("the outbox was closed before the record was acknowledged")
+
+    async def _connected(self) -> _Line:
+        hold_back_aiokafka()
+        producer = AIOKafkaProducer(**self._connection.client_options() | OPTIONS)
+        try:
+            async with asyncio.timeout(self._attempt_seconds):
+                await producer.start()
+        except BaseException as error:
+            await private.abandon_producer(producer)
+            if isinstance(error, KafkaError | TimeoutError):
+                raise unreachable(self._connection, error) from error
+            raise
+        if self._closed.is_set():
+            await private.abandon_producer(producer)
+            raise OutboxClosed("the outbox was closed while it connected")
+        return _Line(producer)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
