@@ -1,0 +1,230 @@
+"""Fetches the records of one class, as many as there is room for.
+
+Each class has a consumer and a connection of its own, without a group: with one for all, a flood of batch delays interactive
+by seconds (research/kafka.md §1). Records are pulled by room and never pushed: ``pause()`` would throw away what has been
+prefetched, which costs nine tenths of the throughput, so the flow is stopped by not asking. What aiokafka prefetches
+meanwhile is bounded by partitions x 256 KiB.
+
+Positions of kept partitions survive a rebalance; lost ones are dropped at once. ``assign()`` and ``seek()`` have no await
+between them, or the client would begin to look for positions of its own.
+
+A client that silently stops fetching while the log grows (reliability.md A29, open upstream) is replaced after ``stall_seconds``.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from failsoft.kafka import private
+from failsoft.kafka.clients import close_consumer, connected_consumer
+from failsoft.kafka.connection import Connection
+from failsoft.kafka.listener import Fetched, InboxListener
+from failsoft.policy.errors import EnvironmentFailure
+from failsoft.policy.request import ClassName, RecordId
+
+log = logging.getLogger(__name__)
+
+APPEND_TIME = 1
+"""Kafka's timestamp type for LogAppendTime."""
+OPTIONS = {
+    "fetch_max_wait_ms": 100,  # a partition drained while others are being waited for is asked for again after this
+    "max_partition_fetch_bytes": 256 * 1024,  # bounds what one partition may hold up, and the memory
+    "metadata_max_age_ms": 60_000,
+}
+POLL_MS = 500
+"""How long one pull waits for records; a room that shrinks meanwhile is noticed after it."""
+IDLE_SECONDS = 1.0
+"""How often the backlog is looked up while nothing is pulled."""
+STALL_SECONDS = 15.0
+"""Longer than a leader election; records that are there and do not come for so long are not on their way."""
+END_SECONDS = 5.0
+RETRY_SECONDS = 0.5
+
+
+class Fetcher:
+    """The records of one class of one stage.
+
+    Args:
+        connection: where the cluster is.
+        request_class: whose records these are.
+        topic: where they are.
+        taker: who takes them.
+        wall_clock: epoch seconds, as near to the broker's clock as is known; ages are measured by it.
+        stall_seconds: when a client that brings nothing is replaced.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        request_class: ClassName,
+        topic: str,
+        taker: InboxListener,
+        wall_clock: Callable[[], float] = time.time,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
+        self._connection = connection
+        self._class = request_class
+        self._topic = topic
+        self._taker = taker
+        self._wall_clock = wall_clock
+        self._stall_seconds = stall_seconds
+        self._consumer: AIOKafkaConsumer = None
+        self._assignments: dict[int, int] = {}
+        self._positions: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
+        self._oldest_at: float | None = None
+        self._moved_at = 0.0
+        self._woken = asyncio.Event()
+
+    async def start(self) -> None:
+        """Connect. Nothing is fetched before something is gained."""
+        self._consumer = await connected_consumer(self._connection, **OPTIONS)
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        if self._consumer is not None:
+            await close_consumer(self._consumer)
+
+    def gain(self, positions: Mapping[int, int], assignment: int) -> None:
+        """Begin with these partition numbers at these offsets."""
+        self._remember_positions()
+        self._positions |= positions
+        self._assignments |= dict.fromkeys(positions, assignment)
+        self._assign()
+
+    def lose(self, numbers: Collection[int]) -> None:
+        """Drop these; no record of them is handed over any more."""
+        self._remember_positions()
+        for number in numbers:
+            for known in (self._positions, self._assignments, self._ends):
+                known.pop(number, None)
+        self._assign()
+
+    def wake(self) -> None:
+        """Look at the room again."""
+        self._woken.set()
+
+    async def fetch_forever(self) -> None:
+        """Hand records over as long as there is room, and tell the backlog."""
+        self._moved_at = time.monotonic()
+        while True:
+            self._woken.clear()
+            room = self._taker.room(self._class) if self._positions else 0
+            try:
+                if room > 0:
+                    await self._pull(room)
+                else:
+                    await self._idle()
+            except (KafkaError, TimeoutError) as error:
+                log.warning("fetching %s goes on after: %r", self._topic, error)
+                await asyncio.sleep(RETRY_SECONDS)
+            if time.monotonic() - self._moved_at > self._stall_seconds:
+                await self._look_into_stall()
+
+    async def _pull(self, room: int) -> None:
+        """Take what is there, or wait for it a little."""
+        taken = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=room)
+        # No await between here and the hand-over: what was taken is handed over under the assignment it was taken in.
+        batch = [self._fetched(record) for records in taken.values() for record in records]
+        self._remember_positions()
+        for number in self._positions:
+            self._ends[number] = max(self._ends.get(number, 0), self._consumer.highwater(self._place(number)) or 0)
+        if batch:
+            self._moved_at = time.monotonic()
+            self._oldest_at = min(record.timestamp for record in batch)
+            self._taker.records(batch)
+        self._report()
+
+    async def _idle(self) -> None:
+        """Wait until there is room, and keep an eye on the log meanwhile."""
+        self._moved_at = time.monotonic()
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                await self._woken.wait()
+        except TimeoutError:
+            await self._look_up_ends()
+            self._report()
+
+    def _report(self) -> None:
+        """Tell how much of what is ours is still in the log; the log's head is about as old as what was taken last."""
+        backlog = self._backlog()
+        age = 0.0 if self._oldest_at is None else max(0.0, self._wall_clock() - self._oldest_at)
+        self._taker.backlog(self._class, backlog, age if backlog else 0.0)
+
+    def _backlog(self) -> int:
+        return sum(max(0, self._ends.get(number, 0) - position) for number, position in self._positions.items())
+
+    async def _look_up_ends(self) -> None:
+        """Ask for the ends of the log: fetches bring them only as long as something is pulled."""
+        if not self._positions:
+            return
+        async with asyncio.timeout(END_SECONDS):
+            ends = await self._consumer.end_offsets([self._place(number) for number in self._positions])
+        self._ends = {tp.partition: end for tp, end in ends.items() if tp.partition in self._positions}
+
+    async def _look_into_stall(self) -> None:
+        """Replace a client that brings nothing although there is something; with the broker gone there is nothing to know."""
+        self._moved_at = time.monotonic()
+        try:
+            await self._look_up_ends()
+        except (KafkaError, TimeoutError):
+            return
+        if self._backlog():
+            await self._replace()
+
+    async def _replace(self) -> None:
+        """Go on with a new client, from where this one has got to."""
+        log.error(
+            "%s: nothing fetched in %.0f s with %d records there", self._topic, self._stall_seconds, self._backlog()
+        )
+        await close_consumer(self._consumer)
+        while True:
+            try:
+                await self.start()
+            except EnvironmentFailure as error:
+                log.warning("fetching %s still without a broker: %s", self._topic, error)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._assign()
+                return
+
+    def _assign(self) -> None:
+        """Set the client's partitions and positions, with no await between."""
+        self._consumer.assign([self._place(number) for number in self._positions])
+        for number, position in self._positions.items():
+            self._consumer.seek(self._place(number), position)
+        self._woken.set()
+
+    def _remember_positions(self) -> None:
+        """Take over how far the client has read, past gaps and transaction markers too."""
+        for number in self._positions:
+            position = private.position(self._consumer, self._place(number))
+            if position is not None:
+                self._positions[number] = position
+
+    def _fetched(self, record: Any) -> Fetched:
+        headers = tuple((name, value or b"") for name, value in record.headers)
+        return Fetched(
+            record=RecordId(self._class, record.partition, record.offset),
+            topic=record.topic,
+            assignment=self._assignments[record.partition],
+            timestamp=record.timestamp / 1000,
+            is_append_time=record.timestamp_type == APPEND_TIME,
+            key=record.key,
+            value=record.value,
+            headers=headers,
+            size_bytes=_size(record.key, record.value, *(part for name, value in headers for part in (name, value))),
+        )
+
+    def _place(self, number: int) -> TopicPartition:
+        return TopicPartition(self._topic, number)
+
+
+def _size(*parts: bytes | str | None) -> int:
+    return sum(len(part) for part in parts if part)

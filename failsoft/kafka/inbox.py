@@ -1,0 +1,174 @@
+"""The records of one stage, and the offsets back: one membership and one fetcher per class (research/kafka.md, shape d).
+
+Membership decides what is ours; the fetchers bring it, each at its own pace; the listener decides how much. Partition n of all
+classes is with one worker, because the topics have equal counts (checked here) and the assignor goes by number.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TypeVar
+
+from failsoft.kafka.clients import partition_counts
+from failsoft.kafka.connection import Connection
+from failsoft.kafka.fetcher import STALL_SECONDS, Fetcher
+from failsoft.kafka.listener import InboxListener
+from failsoft.kafka.membership import HEARTBEAT_SECONDS, ILL_SECONDS, SESSION_SECONDS, Membership
+from failsoft.policy.errors import ConfigurationError
+from failsoft.policy.request import ClassName, Partition
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Inbox:
+    """What one worker takes of one stage.
+
+    Args:
+        connection: where the cluster is.
+        pipeline: the pipeline's name.
+        stage: the stage's name; with the pipeline's it names the group.
+        topics: class -> topic.
+        listener: who takes the records.
+        session_timeout_seconds: when the group takes a silent worker for dead.
+        heartbeat_seconds: how often it says that it is not.
+        ill_seconds: when a membership that does not recover is replaced.
+        stall_seconds: when a fetcher that brings nothing, although there is something, is replaced.
+        wall_clock: epoch seconds, as near to the broker's clock as is known.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        pipeline: str,
+        stage: str,
+        topics: Mapping[ClassName, str],
+        listener: InboxListener,
+        session_timeout_seconds: float = SESSION_SECONDS,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        ill_seconds: float = ILL_SECONDS,
+        stall_seconds: float = STALL_SECONDS,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._connection = connection
+        self._topics = dict(topics)
+        self._listener = listener
+        self._membership = Membership(
+            connection,
+            group=f"failsoft.{pipeline}.{stage}",
+            topics=topics,
+            owner=self,
+            session_timeout_seconds=session_timeout_seconds,
+            heartbeat_seconds=heartbeat_seconds,
+            ill_seconds=ill_seconds,
+        )
+        self._fetchers = {
+            name: Fetcher(
+                connection,
+                request_class=name,
+                topic=topic,
+                taker=listener,
+                wall_clock=wall_clock,
+                stall_seconds=stall_seconds,
+            )
+            for name, topic in topics.items()
+        }
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failure: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Check the topics, connect, and begin to join the group.
+
+        Raises:
+            ConfigurationError: a topic is missing, or the topics have unequal counts of partitions.
+            EnvironmentFailure: no broker answers.
+        """
+        counts = await partition_counts(self._connection, self._topics.values())
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{topic} has {count}" for topic, count in sorted(counts.items()))
+            raise ConfigurationError(
+                f"topics of one stage need equal partition counts: {listed}; run `failsoft topics apply`"
+            )
+        self._failure = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.gather(*(fetcher.start() for fetcher in self._fetchers.values()))
+            await self._membership.start()
+        except BaseException:
+            await self.stop()
+            raise
+        self._watch(self._membership.poll_forever())
+        for fetcher in self._fetchers.values():
+            self._watch(fetcher.fetch_forever())
+
+    async def stop(self, *, leave: bool = True) -> None:
+        """Take nothing more and close, in bounded time even with the broker gone. The listener hears nothing of it."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await asyncio.gather(
+            self._membership.stop(leave=leave), *(fetcher.stop() for fetcher in self._fetchers.values())
+        )
+        if self._failure is not None and not self._failure.done():
+            self._failure.cancel()
+
+    async def failed(self) -> None:
+        """Wait until a part of the inbox, or a call of the listener, ends on an error that is a bug; raise it.
+
+        Faults of brokers and networks are not among them: those are waited out.
+        """
+        if self._failure is not None:
+            await asyncio.shield(self._failure)
+
+    async def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> frozenset[Partition]:
+        """Commit partition -> (assignment, offset); return the partitions whose offset the group now has.
+
+        The rest was refused, not answered in time, or belongs to an assignment that is over. None of that is an error.
+        """
+        return await self._membership.commit(offsets)
+
+    def wake(self, request_class: ClassName) -> None:
+        """Say that there may be room again."""
+        self._fetchers[request_class].wake()
+
+    def assigned(self, positions: Mapping[Partition, int], assignment: int, share: float) -> None:
+        """Tell the listener first, then begin to fetch. Called by the membership."""
+        self._tell(lambda: self._listener.assigned(positions, assignment, share))
+        for name, fetcher in self._fetchers.items():
+            numbers = {partition.number: at for partition, at in positions.items() if partition.request_class == name}
+            if numbers:
+                fetcher.gain(numbers, assignment)
+
+    def revoked(self, partitions: frozenset[Partition], share: float) -> None:
+        """Stop to fetch first, then tell the listener. Called by the membership."""
+        for name, fetcher in self._fetchers.items():
+            numbers = [partition.number for partition in partitions if partition.request_class == name]
+            if numbers:
+                fetcher.lose(numbers)
+        self._tell(lambda: self._listener.revoked(partitions, share))
+
+    def offsets_to_commit(self) -> Mapping[Partition, tuple[int, int]]:
+        """Ask the listener. Called by the membership."""
+        return self._tell(self._listener.offsets_to_commit)
+
+    def _tell(self, call: Callable[[], T]) -> T:
+        """Call the listener; aiokafka would swallow what it raises, so it is kept for ``failed``."""
+        try:
+            return call()
+        except Exception as error:
+            self._fail(error)
+            raise
+
+    def _watch(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda done: None if done.cancelled() else self._fail(done.exception()))
+        self._tasks.append(task)
+
+    def _fail(self, error: BaseException | None) -> None:
+        if error is not None and self._failure is not None and not self._failure.done():
+            log.critical("the inbox has failed: %r", error)
+            self._failure.set_exception(error)
+            self._failure.exception()  # who does not wait for it has read the line above

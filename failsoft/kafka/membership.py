@@ -1,0 +1,254 @@
+"""Which partitions of a stage are ours, and the word to the group on how far we are.
+
+One consumer per stage takes part in the group ``failsoft.<pipeline>.<stage>``, fetches nothing (all its partitions are paused)
+and commits. The rules, each from a fault that was reproduced (research/kafka.md §2):
+
+* **Polled every second**, though it has no records: aiokafka parks an error of a heartbeat until somebody polls, and a member
+  that nobody polls is evicted without a word (F1, F4). When the poll raises, the member is told to join again; when it
+  has not been well for longer than any rebalance takes, the consumer is replaced.
+* **Keep, do not drain**: partitions that come back to the same member in the very next generation cannot have had another
+  owner, so they keep their assignment number and their work goes on. All others are lost, or gained under a new number.
+* **Fenced commits**: an offset is committed only for the assignment that its work belongs to, and as the member of the
+  generation in which we own it. A refusal is normal and changes nothing: the next owner repeats the work (F2, F3).
+* Before a rebalance one commit is sent and waited for at most a second, so that what moves, moves with its latest offset.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from failsoft.kafka import private
+from failsoft.kafka.assignor import ByNumber
+from failsoft.kafka.clients import close_consumer, connected_consumer
+from failsoft.kafka.connection import Connection
+from failsoft.kafka.positions import starting_positions
+from failsoft.policy.errors import EnvironmentFailure
+from failsoft.policy.request import ClassName, Partition
+
+log = logging.getLogger(__name__)
+
+SESSION_SECONDS = 6.0
+"""What a crash costs before others take over. A broker's restart may then evict members; kept work makes up for it."""
+HEARTBEAT_SECONDS = 1.0
+"""How soon a rebalance is noticed: somebody's leave costs the others at most this."""
+REBALANCE_SECONDS = 20.0
+"""How long the group waits for a member to join again. Nothing drains in it, so it is only a bound."""
+REQUEST_SECONDS = 40.0
+"""A JoinGroup is answered only when all have joined, so this must exceed the rebalance timeout (reliability.md A5)."""
+POLL_SECONDS = 1.0
+ILL_SECONDS = 45.0
+"""Longer than a JoinGroup may take: a member that has not been well for so long does not heal by itself."""
+COMMIT_SECONDS = 5.0
+LAST_COMMIT_SECONDS = 1.0
+"""The commit before a rebalance holds the whole group up, so it gets a second."""
+
+_assignments = itertools.count(1)
+"""Names of gains, unique in the process: two inboxes never share one."""
+
+
+class Owner(Protocol):
+    """Who is told what we own. The calls are those of InboxListener."""
+
+    def assigned(self, positions: Mapping[Partition, int], assignment: int, share: float) -> None:
+        """Own these from here on."""
+
+    def revoked(self, partitions: frozenset[Partition], share: float) -> None:
+        """Drop these."""
+
+    def offsets_to_commit(self) -> Mapping[Partition, tuple[int, int]]:
+        """Return what may be committed now."""
+
+
+class Membership:
+    """One member of the group of a stage."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        group: str,
+        topics: Mapping[ClassName, str],
+        owner: Owner,
+        session_timeout_seconds: float = SESSION_SECONDS,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        ill_seconds: float = ILL_SECONDS,
+    ) -> None:
+        self._connection = connection
+        self._topics = dict(topics)
+        self._classes = {topic: name for name, topic in topics.items()}
+        self._owner = owner
+        self._ill_seconds = ill_seconds
+        self._options = {
+            "group_id": group,
+            "session_timeout_ms": round(session_timeout_seconds * 1000),
+            "heartbeat_interval_ms": round(heartbeat_seconds * 1000),
+            "rebalance_timeout_ms": round(REBALANCE_SECONDS * 1000),
+            "request_timeout_ms": round(REQUEST_SECONDS * 1000),
+            "max_poll_interval_ms": 300_000,  # the poller keeps it; it is left as a watchdog of the loop
+            "metadata_max_age_ms": 60_000,  # how soon added partitions are noticed
+        }
+        self._consumer: AIOKafkaConsumer = None
+        self._fence: private.Fence | None = None
+        self._owned: dict[Partition, int] = {}
+        self._committed: dict[Partition, int] = {}
+        self._share = 0.0
+        self._positioning: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect and begin to join. The owner is told what is gained when the group has decided."""
+        self._consumer = await connected_consumer(
+            self._connection, partition_assignment_strategy=(ByNumber(),), **self._options
+        )
+        self._consumer.subscribe(topics=list(self._topics.values()), listener=_Callbacks(self, self._consumer))
+
+    async def stop(self, *, leave: bool = True) -> None:
+        """Go. With ``leave`` the group is told, and need not wait for the session timeout."""
+        await self._stop_positioning()
+        if self._consumer is not None:
+            if not leave:
+                private.forget_membership(self._consumer)
+            await close_consumer(self._consumer)
+
+    async def poll_forever(self) -> None:
+        """Poll the paused member, bring it back when it falls out, replace it when that does not help."""
+        clock = asyncio.get_running_loop().time
+        well_at = clock()
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            if await self._is_well():
+                well_at = clock()
+            elif clock() - well_at > self._ill_seconds:
+                await self._replace()
+                well_at = clock()
+
+    async def commit(
+        self, offsets: Mapping[Partition, tuple[int, int]], *, timeout_seconds: float = COMMIT_SECONDS
+    ) -> frozenset[Partition]:
+        """Commit; return the partitions whose offset the group now has. What belongs to a stale assignment is dropped."""
+        current = {
+            partition: offset
+            for partition, (assignment, offset) in offsets.items()
+            if self._owned.get(partition) == assignment
+        }
+        due = {
+            partition: offset for partition, offset in current.items() if offset > self._committed.get(partition, -1)
+        }
+        accepted = await self._send(due, timeout_seconds) if due else frozenset()
+        for partition in accepted:
+            if self._owned.get(partition) == offsets[partition][0]:
+                self._committed[partition] = max(due[partition], self._committed.get(partition, -1))
+        return accepted | (current.keys() - due.keys())
+
+    async def rebalance_began(self) -> None:
+        """Commit what is done while the broker still knows us as the owner."""
+        await self.commit(self._owner.offsets_to_commit(), timeout_seconds=LAST_COMMIT_SECONDS)
+
+    def joined(self, assigned: Collection[TopicPartition], fence: private.Fence) -> None:
+        """Tell the owner at once what was lost, and find out where to begin with what was gained."""
+        now = frozenset(Partition(self._classes[tp.topic], tp.partition) for tp in assigned)
+        is_kept = self._fence is not None and fence.follows(self._fence)
+        kept = now & self._owned.keys() if is_kept else frozenset()
+        lost, gained = frozenset(self._owned.keys() - kept), now - kept
+        share_before, self._share = self._share, self._share_of(now)
+        self._fence = fence
+        self._owned = {partition: self._owned[partition] for partition in kept}
+        self._committed = {partition: offset for partition, offset in self._committed.items() if partition in kept}
+        if self._positioning is not None:
+            self._positioning.cancel()
+        if lost or (not gained and self._share != share_before):
+            self._owner.revoked(lost, self._share)
+        if gained:
+            self._positioning = asyncio.create_task(self._begin(gained))
+
+    async def _begin(self, gained: frozenset[Partition]) -> None:
+        """Read where to begin, then own. The next rebalance cancels this and gains anew what has not begun."""
+        places = {self._place(partition): partition for partition in gained}
+        positions = await starting_positions(self._consumer, places)
+        assignment = next(_assignments)
+        self._owned |= dict.fromkeys(gained, assignment)
+        self._owner.assigned({places[tp]: offset for tp, offset in positions.items()}, assignment, self._share)
+
+    async def _send(self, due: Mapping[Partition, int], timeout_seconds: float) -> frozenset[Partition]:
+        """Send one fenced commit. Whatever the answer is, it is a value: the work goes on either way."""
+        if self._fence is None:
+            return frozenset()
+        places = {self._place(partition): partition for partition in due}
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                answers = await private.fenced_commit(
+                    self._consumer, self._fence, {tp: due[partition] for tp, partition in places.items()}
+                )
+        except (KafkaError, TimeoutError) as error:
+            log.info("commit not acknowledged: %r", error)
+            return frozenset()
+        if refusals := {error.__name__ for error in answers.values() if error is not None}:
+            log.info("commit refused: %s", ", ".join(sorted(refusals)))
+        return frozenset(places[tp] for tp, error in answers.items() if error is None)
+
+    async def _is_well(self) -> bool:
+        """Poll once. It raises what aiokafka has parked, and it waits while a rebalance is on."""
+        try:
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._consumer.getmany(timeout_ms=0)
+        except TimeoutError:
+            return False
+        except Exception as error:  # coordination ended on it, whatever it is; joining again restarts it
+            log.warning("membership was interrupted, joining again: %r", error)
+            private.request_rejoin(self._consumer)
+            return False
+        return True
+
+    async def _replace(self) -> None:
+        """Start over as a new member. All is lost first: nobody knows who owns it meanwhile."""
+        log.error("membership did not recover in %.0f s: replacing the consumer", self._ill_seconds)
+        await self._stop_positioning()
+        lost, self._owned, self._committed, self._fence, self._share = frozenset(self._owned), {}, {}, None, 0.0
+        if lost:
+            self._owner.revoked(lost, 0.0)
+        await close_consumer(self._consumer)
+        while True:
+            try:
+                return await self.start()
+            except EnvironmentFailure as error:
+                log.warning("membership still without a broker: %s", error)
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _stop_positioning(self) -> None:
+        if self._positioning is not None:
+            self._positioning.cancel()
+            await asyncio.wait([self._positioning])
+
+    def _share_of(self, partitions: Collection[Partition]) -> float:
+        """Return the part of all numbers of the stage that these have."""
+        counts = [len(self._consumer.partitions_for_topic(topic) or ()) for topic in self._topics.values()]
+        return len({partition.number for partition in partitions}) / max(*counts, 1)
+
+    def _place(self, partition: Partition) -> TopicPartition:
+        return TopicPartition(self._topics[partition.request_class], partition.number)
+
+
+class _Callbacks:
+    """What aiokafka calls around a rebalance. Bound to its consumer, so that a replaced one is not taken for the new."""
+
+    def __init__(self, membership: Membership, consumer: AIOKafkaConsumer) -> None:
+        self._membership = membership
+        self._consumer = consumer
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Commit. All partitions are named here at every rebalance, so it says nothing on what will be lost."""
+        await self._membership.rebalance_began()
+
+    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Pause before the client can fetch, and give it positions that it need not ask for, since it never reads."""
+        self._consumer.pause(*assigned)
+        for partition in assigned:
+            self._consumer.seek(partition, 0)
+        self._membership.joined(assigned, private.fence_of(self._consumer))
+
+
+ConsumerRebalanceListener.register(_Callbacks)  # aiokafka asks for the type; its base class is untyped

@@ -1,0 +1,42 @@
+"""Where to begin with partitions that were gained: at the commit, if the log still has that place, else at its beginning."""
+
+import asyncio
+import logging
+from collections.abc import Collection
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from failsoft.kafka import private
+
+log = logging.getLogger(__name__)
+
+ATTEMPT_SECONDS = 10.0
+RETRY_SECONDS = 0.5
+
+
+def starting_position(committed: int | None, *, beginning: int, end: int) -> int:
+    """Choose where to begin.
+
+    A commit past the end is one to a topic that was deleted and made anew: beginning at the end would skip what it holds.
+    One before the beginning speaks of records that retention or an operator has deleted.
+    """
+    return committed if committed is not None and beginning <= committed <= end else beginning
+
+
+async def starting_positions(
+    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Ask the group and the log, and again until both answer: nothing can begin before."""
+    wanted = list(partitions)
+    while True:
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                committed = await private.fetch_committed(consumer, wanted)
+                beginnings = await consumer.beginning_offsets(wanted)
+                ends = await consumer.end_offsets(wanted)
+        except (KafkaError, TimeoutError) as error:
+            log.warning("positions of %d partitions not read yet: %r", len(wanted), error)
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return {tp: starting_position(committed.get(tp), beginning=beginnings[tp], end=ends[tp]) for tp in wanted}

@@ -1,0 +1,131 @@
+"""What the tests of the Kafka parts share: topics of their own, and a listener that keeps what it hears."""
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from failsoft.kafka.connection import Connection
+from failsoft.kafka.inbox import Inbox
+from failsoft.kafka.listener import Fetched
+from failsoft.kafka.outbox import Outbox
+from failsoft.policy.request import ClassName, Partition
+
+APPEND_TIME = {"message.timestamp.type": "LogAppendTime"}
+PATIENCE_SECONDS = 30.0
+
+
+async def create_topics(bootstrap: str, partitions: Mapping[str, int]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(n, p, 1, topic_configs=APPEND_TIME) for n, p in partitions.items()])
+    finally:
+        await admin.close()
+
+
+async def until(condition: Callable[[], object], timeout_seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait for something that a broker brings about; fails with the condition's name when it does not come."""
+    async with asyncio.timeout(timeout_seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@dataclass
+class Listener:
+    """Takes what comes, up to the room that the test gives, and keeps it."""
+
+    rooms: dict[ClassName, int] = field(default_factory=dict)
+    taken: list[Fetched] = field(default_factory=list)
+    backlogs: dict[ClassName, tuple[int, float]] = field(default_factory=dict)
+    owned: dict[Partition, int] = field(default_factory=dict)
+    positions: dict[Partition, int] = field(default_factory=dict)
+    share: float = 0.0
+    calls: list[str] = field(default_factory=list)
+    done: dict[Partition, tuple[int, int]] = field(default_factory=dict)
+
+    def room(self, request_class: ClassName) -> int:
+        return self.rooms.get(request_class, 1_000)
+
+    def records(self, batch: Sequence[Fetched]) -> None:
+        for fetched in batch:
+            assert self.owned[fetched.record.partition] == fetched.assignment
+        self.taken += batch
+        if batch[0].record.request_class in self.rooms:
+            self.rooms[batch[0].record.request_class] -= len(batch)
+
+    def backlog(self, request_class: ClassName, records: int, oldest_age_seconds: float) -> None:
+        self.backlogs[request_class] = (records, oldest_age_seconds)
+
+    def assigned(self, positions: Mapping[Partition, int], assignment: int, share: float) -> None:
+        self.calls.append("assigned")
+        self.positions |= positions
+        self.owned |= dict.fromkeys(positions, assignment)
+        self.share = share
+
+    def revoked(self, partitions: frozenset[Partition], share: float) -> None:
+        self.calls.append("revoked")
+        for partition in partitions:
+            del self.owned[partition]
+        self.share = share
+
+    def offsets_to_commit(self) -> Mapping[Partition, tuple[int, int]]:
+        return self.done
+
+    def offsets(self, partition: Partition) -> list[int]:
+        return [fetched.record.offset for fetched in self.taken if fetched.record.partition == partition]
+
+
+@pytest.fixture
+def connection(kafka_bootstrap: str) -> Connection:
+    return Connection(kafka_bootstrap)
+
+
+@pytest.fixture
+async def outbox(connection: Connection) -> AsyncIterator[Outbox]:
+    outbox = Outbox(connection)
+    await outbox.start()
+    yield outbox
+    await outbox.close()
+
+
+class Stage:
+    """Topics of one stage that no other test uses, and as many inboxes on them as the test asks for."""
+
+    def __init__(self, connection: Connection, partitions: int) -> None:
+        self.connection = connection
+        self.partitions = partitions
+        self.pipeline = f"test-{uuid.uuid4().hex[:8]}"
+        self.topics = {name: f"{self.pipeline}.stage.{name}" for name in ("interactive", "batch")}
+        self.everything = {Partition(*pair) for pair in itertools.product(self.topics, range(partitions))}
+        self.inboxes: list[Inbox] = []
+
+    async def create(self) -> None:
+        await create_topics(self.connection.bootstrap_servers, dict.fromkeys(self.topics.values(), self.partitions))
+
+    async def join(self, listener: Listener, **options: float) -> Inbox:
+        settings = {"session_timeout_seconds": 3.0, "heartbeat_seconds": 0.3} | options
+        inbox = Inbox(
+            self.connection, pipeline=self.pipeline, stage="stage", topics=self.topics, listener=listener, **settings
+        )
+        self.inboxes.append(inbox)
+        await inbox.start()
+        return inbox
+
+
+@pytest.fixture
+async def new_stage(connection: Connection) -> AsyncIterator[Callable[[int], Awaitable[Stage]]]:
+    stages: list[Stage] = []
+
+    async def new(partitions: int) -> Stage:
+        stage = Stage(connection, partitions)
+        await stage.create()
+        stages.append(stage)
+        return stage
+
+    yield new
+    await asyncio.gather(*(inbox.stop() for stage in stages for inbox in stage.inboxes))
