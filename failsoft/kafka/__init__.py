@@ -1,1 +1,32 @@
-"""..."""
+"""Kafka, and the only package that imports aiokafka.
+
+===========  =====================================================================================
+module       holds
+===========  =====================================================================================
+connection   where the cluster is
+inbox        the records of one stage, and the offsets back
+membership   which partitions are ours; fenced commits; keeping work over a rebalance
+assignor     who gets which partition numbers
+fetcher      one class's records, at the pace of whoever takes them
+outbox       sends until acknowledged; replaces a producer that cannot heal
+results      results, each visible once
+admin        topics: describe, plan, apply
+private      every touch of aiokafka's private parts
+===========  =====================================================================================
+"""
+
+from failsoft.kafka.connection import Connection
+from failsoft.kafka.inbox import Inbox
+from failsoft.kafka.listener import Fetched, InboxListener
+from failsoft.kafka.outbox import Acknowledged, Outbox, OutboxClosed, RecordRefused
+
+__all__ = [
+    "Acknowledged",
+    "Connection",
+    "Fetched",
+    "Inbox",
+    "InboxListener",
+    "Outbox",
+    "OutboxClosed",
+    "RecordRefused",
+]

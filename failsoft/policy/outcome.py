@@ -40,6 +40,8 @@ class Reason(StrEnum):
     """Not what the wire contract says, or over its limits."""
     REQUEST_REFUSED = "request_refused"
     """The model refused this very request (400, 413, 422)."""
+    ANSWER_UNUSABLE = "answer_unusable"
+    """A model answered with something that cannot be put into a result: no JSON, or over the size limit."""
     FLOOR = "floor"
     """Only tiers below the lowest acceptable level were left."""
 

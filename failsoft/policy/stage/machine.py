@@ -1,7 +1,8 @@
 """The machine: everything that one worker of one stage decides. Values in, values out.
 
-It composes the patterns, together with its dispatcher. One owner feeds it events with the instant at which they happened; it
-answers with actions, and there is no await between an event and carrying out the synchronous part of its actions. It reads no clock, rolls no dice and does no I/O: the asyncio shell and the simulator drive the same object.
+It composes the patterns, together with its dispatcher. One owner feeds it events with the instant at which they happened;
+it answers with actions, and there is no await between an event and carrying out the synchronous part of its actions. It
+reads no clock, rolls no dice and does no I/O: the asyncio shell and the simulator drive the same object.
 
 Two shapes were weighed. A machine per request with a shared scheduler reads well for one request, but every rule here is
 about *which* request a free permit takes, so the scheduler would have held all state anyway. So: one machine, in which a

@@ -1,0 +1,19 @@
+"""The same answer for everybody: the last tier, which cannot fail and takes no time.
+
+It is no :class:`~failsoft.endpoints.endpoint.Endpoint`: nothing is called, so no permit is held and no window runs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A deterministic answer.
+
+    Attributes:
+        body: what becomes ``response.body`` of the result.
+    """
+
+    body: Mapping[str, Any]

@@ -1,0 +1,40 @@
+"""What the shell keeps of a record while the machine decides about it: the parts that a decision may not look at."""
+
+from dataclasses import dataclass, field
+
+from failsoft.kafka import Fetched
+from failsoft.policy.errors import MalformedRecord
+from failsoft.wire import Envelope, RequestLine
+from failsoft.wire.body import decode_request, salvage_custom_id
+from failsoft.wire.envelope import decode_headers, salvage_headers
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One record in this worker's hands.
+
+    Attributes:
+        fetched: as it came; kept whole only where it may become a dead letter.
+        envelope: its headers, or what could be saved of them.
+        custom_id: of its line.
+        line: its body; None where it cannot be read.
+        malformed: why it cannot be read.
+    """
+
+    fetched: Fetched | None = field(repr=False)
+    envelope: Envelope
+    custom_id: str | None
+    line: RequestLine | None = field(default=None, repr=False)
+    malformed: MalformedRecord | None = None
+
+
+def read(fetched: Fetched) -> Held:
+    """Read a record. Never fails: one that is not what the wire contract says is held with the reason."""
+    _, partition, offset = fetched.record
+    try:
+        envelope = decode_headers(fetched.headers, topic=fetched.topic, partition=partition, offset=offset)
+        line = decode_request(fetched.value)
+    except MalformedRecord as error:
+        envelope = salvage_headers(fetched.headers, topic=fetched.topic, partition=partition, offset=offset)
+        return Held(fetched, envelope, salvage_custom_id(fetched.value), malformed=error)
+    return Held(None, envelope, line.custom_id, line)

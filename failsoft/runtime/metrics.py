@@ -1,0 +1,86 @@
+"""What a worker counts, in a registry of its own. Every label value that can occur stands there from the start, at zero.
+
+Names are ``failsoft_<noun>_<unit>``; labels are closed sets (stage, class, tier, outcome, reason), never ids.
+"""
+
+from functools import partial
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from failsoft.policy.events import Verdict
+from failsoft.policy.outcome import Ending, Outcome, Reason
+from failsoft.policy.request import ClassName
+from failsoft.policy.settings import StageSettings
+from failsoft.policy.stage import StageMachine
+
+SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+"""Doubling, as OpenTelemetry's GenAI conventions have them."""
+
+
+class Metrics:
+    """The metrics of one worker process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        where = ["stage", "class"]
+        r = self.registry
+        self.requests = Counter("failsoft_requests", "Requests by how they ended", [*where, "outcome"], registry=r)
+        self.reasons = Counter("failsoft_reasons", "Why it was not level 1, or not ok", [*where, "reason"], registry=r)
+        self.served = Counter("failsoft_served", "Requests served, by tier", [*where, "tier", "level"], registry=r)
+        self.calls = Counter("failsoft_calls", "Calls by verdict", ["stage", "tier", "verdict"], registry=r)
+        self.call_seconds = Histogram(
+            "failsoft_call_seconds", "Duration of calls", ["stage", "tier"], buckets=SECONDS, registry=r
+        )
+        self.queue_seconds = Histogram(
+            "failsoft_queue_seconds", "From sending to the end, without calls", where, buckets=SECONDS, registry=r
+        )
+        self.slack_seconds = Histogram(
+            "failsoft_slack_seconds", "Left of the deadline at the end", where, buckets=(0.0, *SECONDS), registry=r
+        )
+        self.waiting = Gauge("failsoft_waiting_records", "In memory, waiting for a permit", where, registry=r)
+        self.backlog = Gauge("failsoft_backlog_records", "Still in the log, in own partitions", where, registry=r)
+        self.in_flight = Gauge("failsoft_in_flight_calls", "Calls that hold a permit", ["stage", "tier"], registry=r)
+        self.permits = Gauge("failsoft_permits", "Permits of this worker", ["stage", "tier"], registry=r)
+        info = Gauge("failsoft_build_info", "Always 1", ["version"], registry=r)
+        info.labels(version("failsoft")).set(1)
+
+    def declare(self, settings: StageSettings, machine: StageMachine) -> None:
+        """Put every label value of a stage there, at zero: an absent series cannot be told from a broken one.
+
+        What waits and what is in flight is read from the machine at each scrape.
+        """
+        for known in settings.classes:
+            where = (settings.name, known.name)
+            for outcome in Outcome:
+                self.requests.labels(*where, outcome.value)
+            for reason in Reason:
+                self.reasons.labels(*where, reason.value)
+            for tier in settings.tiers:
+                self.served.labels(*where, tier.name, str(tier.level))
+            self.waiting.labels(*where).set_function(partial(_waiting, machine, known.name))
+            self.backlog.labels(*where)
+        for tier in settings.tiers:
+            if tier.is_model:
+                for verdict in Verdict:
+                    self.calls.labels(settings.name, tier.name, verdict.value)
+                self.in_flight.labels(settings.name, tier.name).set_function(partial(_permits, machine, tier.name, 0))
+                self.permits.labels(settings.name, tier.name).set_function(partial(_permits, machine, tier.name, 1))
+
+    def ended(self, stage: str, request_class: ClassName, ending: Ending) -> None:
+        """Count the end of one request, once, when its result is acknowledged."""
+        where = (stage, request_class)
+        self.requests.labels(*where, ending.outcome.value).inc()
+        self.reasons.labels(*where, ending.reason.value).inc()
+        self.queue_seconds.labels(*where).observe(ending.queue_seconds)
+        self.slack_seconds.labels(*where).observe(ending.slack_seconds)
+        if ending.tier is not None:
+            self.served.labels(*where, ending.tier, str(ending.level)).inc()
+
+
+def _waiting(machine: StageMachine, request_class: ClassName) -> float:
+    return machine.waiting[request_class]
+
+
+def _permits(machine: StageMachine, tier: str, which: int) -> float:
+    return machine.permits[tier][which]

@@ -1,0 +1,160 @@
+"""The end of a record, written until it is acknowledged: its result, before it a dead letter, after it a reply.
+
+Only the record in ``<pipeline>.results`` (and the dead letter, where there is one) gates the offset. A reply to a topic that
+the sender named is one bounded attempt, and only to topics that topics.yaml allows: a free reply topic would let any sender
+write anywhere.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from failsoft.catalogue import dead_letters_topic, results_topic
+from failsoft.endpoints import Output, RequestRefused
+from failsoft.kafka import Outbox, RecordRefused
+from failsoft.policy.errors import MalformedRecord
+from failsoft.policy.outcome import Ending, Outcome, Reason
+from failsoft.runtime.clock import Clock
+from failsoft.runtime.held import Held
+from failsoft.wire import Record
+from failsoft.wire.dead_letter import DeadLetter, encode_dead_letter
+from failsoft.wire.result import encode_result
+
+log = structlog.get_logger("failsoft.publisher")
+
+REPLY_SECONDS = 5.0
+"""For one reply: it gates nothing, so it must not pile up either."""
+
+MESSAGES = {
+    Reason.DEADLINE_PASSED: "the deadline passed before a tier could serve the request",
+    Reason.DEADLINE_SHORT: "the time that was left on arrival fits no tier",
+    Reason.QUEUE_LONG: "no tier had a free permit while there was time",
+    Reason.ENDPOINT_TIMEOUT: "every tier that could be in time was called in vain; the last did not answer in its window",
+    Reason.ENDPOINT_ERROR: "every tier that could be in time was called in vain; the last one failed",
+    Reason.ENDPOINT_BACKPRESSURE: "every tier that could be in time was called in vain; the last one was busy",
+    Reason.ANSWER_UNUSABLE: "the model's answer cannot be put into a result: no JSON, or too large",
+    Reason.FLOOR: "only tiers below the lowest acceptable level were left",
+}
+"""What a result without an answer tells people; the reason is for machines."""
+
+
+class Publisher:
+    """Publishes the ends of one stage.
+
+    Args:
+        outbox: to the cluster.
+        pipeline: whose results they are.
+        stage: whose dead letters they are.
+        reply_topics: where replies may go.
+        clock: for the result's time.
+    """
+
+    def __init__(
+        self, outbox: Outbox, *, pipeline: str, stage: str, reply_topics: frozenset[str], clock: Clock
+    ) -> None:
+        self._outbox = outbox
+        self._pipeline = pipeline
+        self._stage = stage
+        self._reply_topics = reply_topics
+        self._clock = clock
+
+    async def publish(
+        self, held: Held, ending: Ending, end: Output | Mapping[str, Any] | BaseException | None
+    ) -> Ending:
+        """Publish the end of a record and return when it is acknowledged.
+
+        Args:
+            held: the record.
+            ending: how it ended.
+            end: what its last call ended with, or a constant answer.
+
+        Returns:
+            How it really ended: an answer that fits no result makes it fail.
+        """
+        if ending.dead_letter:
+            await self._send(dead_letters_topic(self._pipeline), encode_dead_letter(self._dead_letter(held)))
+        ending, record = self._result(held, ending, end)
+        try:
+            await self._send(results_topic(self._pipeline), record)
+        except RecordRefused:
+            ending, record = self._unusable(held, ending)
+            await self._send(results_topic(self._pipeline), record)
+        await self._reply(held, record)
+        return ending
+
+    async def _send(self, topic: str, record: Record) -> None:
+        await self._outbox.send(topic, key=record.key, value=record.value, headers=record.headers)
+
+    async def _reply(self, held: Held, record: Record) -> None:
+        topic = held.envelope.reply_to
+        if topic is None or topic not in self._reply_topics:
+            return
+        try:
+            async with asyncio.timeout(REPLY_SECONDS):
+                await self._send(topic, record)
+        except (TimeoutError, RecordRefused):
+            log.warning("reply_lost", topic=topic)
+
+    def _result(
+        self, held: Held, ending: Ending, end: Output | Mapping[str, Any] | BaseException | None
+    ) -> tuple[Ending, Record]:
+        body: bytes | Mapping[str, Any] | None = None
+        status_code: int | None = None
+        message = MESSAGES.get(ending.reason)
+        match end:
+            case Output():
+                body = end.body
+            case RequestRefused():
+                message, status_code = str(end), end.status_code
+            case Mapping():
+                body = end
+        if held.malformed is not None:
+            message = str(held.malformed)
+        try:
+            return ending, self._encoded(held, ending, body=body, message=message, status_code=status_code)
+        except MalformedRecord:
+            return self._unusable(held, ending)
+
+    def _unusable(self, held: Held, ending: Ending) -> tuple[Ending, Record]:
+        failed = replace(ending, outcome=Outcome.FAILED, reason=Reason.ANSWER_UNUSABLE, tier=None, level=None)
+        return failed, self._encoded(held, failed, message=MESSAGES[failed.reason])
+
+    def _encoded(
+        self,
+        held: Held,
+        ending: Ending,
+        *,
+        body: bytes | Mapping[str, Any] | None = None,
+        message: str | None = None,
+        status_code: int | None = None,
+    ) -> Record:
+        return encode_result(
+            ending,
+            held.envelope,
+            pipeline=self._pipeline,
+            published_at=self._clock.wall(),
+            custom_id=held.custom_id,
+            body=body,
+            message=message,
+            status_code=status_code,
+        )
+
+    def _dead_letter(self, held: Held) -> DeadLetter:
+        fetched, malformed = held.fetched, held.malformed
+        if fetched is None or malformed is None:
+            raise ValueError("only a record that could not be read becomes a dead letter")
+        return DeadLetter(
+            topic=fetched.topic,
+            partition=fetched.record.number,
+            offset=fetched.record.offset,
+            stage=f"{self._pipeline}.{self._stage}",
+            reason=Reason.MALFORMED,
+            problem=str(malformed),
+            error=type(malformed).__name__,
+            key=fetched.key,
+            value=fetched.value,
+            headers=fetched.headers,
+        )

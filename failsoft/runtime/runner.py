@@ -1,0 +1,286 @@
+"""One stage of one worker: what comes in becomes events, what the machine says becomes I/O.
+
+Everything here runs on one event loop and nothing awaits between an event and the synchronous part of its actions, so there
+is one owner of the machine at any instant and no lock. Whoever has news calls ``feed``: the inbox with records, a call with
+its end, the outbox with an acknowledgement, a timer with the passing of time.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from failsoft.catalogue import Catalogue
+from failsoft.endpoints import Call, Constant
+from failsoft.kafka import Fetched, Inbox, Outbox, OutboxClosed
+from failsoft.pipeline import Stage
+from failsoft.policy.actions import Action, CancelCall, Commit, Forget, Publish, StartCall
+from failsoft.policy.events import (
+    Arrived,
+    Assigned,
+    BacklogSeen,
+    CallFinished,
+    DrainRequested,
+    Event,
+    Published,
+    RebalanceStarted,
+    Revoked,
+    SlotFreed,
+    Tick,
+)
+from failsoft.policy.request import ClassName, Partition, RecordId
+from failsoft.policy.stage import StageMachine
+from failsoft.runtime.calls import Calls
+from failsoft.runtime.clock import Clock
+from failsoft.runtime.held import Held, read
+from failsoft.runtime.metrics import Metrics
+from failsoft.runtime.publisher import Publisher
+
+log = structlog.get_logger("failsoft.stage")
+
+COMMIT_RETRY_SECONDS = 1.0
+
+
+class StageRunner:
+    """Runs one stage.
+
+    Args:
+        stage: its tiers.
+        catalogue: its classes.
+        outbox: where ends go.
+        clock: the only reader of time.
+        metrics: what is counted.
+    """
+
+    def __init__(self, stage: Stage, *, catalogue: Catalogue, outbox: Outbox, clock: Clock, metrics: Metrics) -> None:
+        self.stage = stage
+        settings = stage.settings(catalogue)
+        self.machine = StageMachine(settings)
+        self._clock = clock
+        self._outbox = outbox
+        self._metrics = metrics
+        metrics.declare(settings, self.machine)
+        self._constants = {t.settings.name: t.serves for t in stage.tiers if isinstance(t.serves, Constant)}
+        called = {t.settings.name: t.serves for t in stage.tiers if not isinstance(t.serves, Constant)}
+        self._calls = Calls(called, clock, self._call_ended)
+        self._publisher = Publisher(
+            outbox,
+            pipeline=stage.pipeline,
+            stage=stage.name,
+            reply_topics=frozenset(catalogue.reply_topics),
+            clock=clock,
+        )
+        self._inbox: Inbox | None = None
+        self._held: dict[RecordId, Held] = {}
+        self._started: dict[int, tuple[str, float]] = {}
+        self._to_commit: dict[Partition, tuple[int, int]] = {}
+        self._committing: asyncio.Task[None] | None = None
+        self._publishing: set[asyncio.Task[None]] = set()
+        self._wakeup: asyncio.TimerHandle | None = None
+        self._drained = asyncio.Event()
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def start(self, inbox: Inbox) -> None:
+        """Get the endpoints ready, then take records."""
+        await self._calls.open()
+        self._inbox = inbox
+        await inbox.start()
+
+    async def drain(self, seconds: float) -> bool:
+        """Take nothing more, and finish what has begun; what has not is left to the next owner. True if all was finished."""
+        self.feed(DrainRequested())
+        try:
+            async with asyncio.timeout(seconds):
+                await self._drained.wait()
+        except TimeoutError:
+            log.warning("drain_incomplete", stage=self.stage.name, left=len(self._held))
+        self.feed(RebalanceStarted())
+        await self._commit_once()
+        return self.machine.is_drained
+
+    async def close(self) -> None:
+        """Leave the group and let go of everything, each step bounded."""
+        if self._wakeup is not None:
+            self._wakeup.cancel()
+        if self._committing is not None:
+            self._committing.cancel()
+        if self._inbox is not None:
+            await self._inbox.stop()
+        await self._calls.close()
+        self._failure.cancel()
+        for task in self._publishing:
+            task.cancel()
+        await asyncio.gather(*self._publishing, return_exceptions=True)
+
+    async def failed(self) -> None:
+        """Wait until something here ends on an error that is a bug; raise it. Faults of models and brokers are not among them."""
+        if self._inbox is None:
+            raise ValueError("not started")
+        inbox = asyncio.ensure_future(self._inbox.failed())
+        try:
+            done, _ = await asyncio.wait({inbox, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            inbox.cancel()
+        for ended in done:
+            ended.result()
+
+    def feed(self, event: Event) -> None:
+        """Tell the machine, and do what it says."""
+        try:
+            for action in self.machine.handle(event, now=self._clock.monotonic()):
+                self._perform(action)
+        except Exception as error:
+            self._fail(error)
+            raise
+        if self.machine.is_drained:
+            self._drained.set()
+        self._set_wakeup()
+
+    # The inbox tells.
+
+    def room(self, request_class: ClassName) -> int:
+        """How many more records of this class to take."""
+        return self.machine.room()[request_class]
+
+    def records(self, batch: Sequence[Fetched]) -> None:
+        """Take records, one event each."""
+        for fetched in batch:
+            held = read(fetched)
+            self._held[fetched.record] = held
+            self.feed(
+                Arrived(
+                    record=fetched.record,
+                    size_bytes=fetched.size_bytes,
+                    stamp=held.envelope.stamp,
+                    appended_at=fetched.timestamp,
+                    received_at=self._clock.wall(),
+                    clock_offset=self._outbox.clock_offset.seconds,
+                    floor=held.envelope.floor,
+                    is_malformed=held.malformed is not None,
+                )
+            )
+
+    def backlog(self, request_class: ClassName, records: int, oldest_age_seconds: float) -> None:
+        """What is still in the log counts as waiting."""
+        self._metrics.backlog.labels(self.stage.name, request_class).set(records)
+        self.feed(BacklogSeen(request_class, records, oldest_age_seconds))
+
+    def assigned(self, positions: Mapping[Partition, int], assignment: int, share: float) -> None:
+        """Own these partitions."""
+        log.info("assigned", stage=self.stage.name, partitions=len(positions), share=round(share, 3))
+        self.feed(Assigned(positions, assignment, share))
+
+    def revoked(self, partitions: frozenset[Partition], share: float) -> None:
+        """Own these no longer."""
+        log.info("revoked", stage=self.stage.name, partitions=len(partitions), share=round(share, 3))
+        for partition in partitions:
+            self._to_commit.pop(partition, None)
+        self.feed(Revoked(partitions, share))
+
+    def offsets_to_commit(self) -> Mapping[Partition, tuple[int, int]]:
+        """What may be committed before partitions move."""
+        self.feed(RebalanceStarted())
+        return dict(self._to_commit)
+
+    # The machine says.
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case StartCall():
+                self._start_call(action)
+            case CancelCall():
+                self._calls.cancel(action.call_id)
+            case Publish():
+                task = asyncio.get_running_loop().create_task(self._publish(action))
+                self._publishing.add(task)
+                task.add_done_callback(self._published)
+            case Forget():
+                self._held.pop(action.record, None)
+            case Commit():
+                self._commit_soon(action.offsets)
+
+    def _start_call(self, action: StartCall) -> None:
+        held = self._held[action.record]
+        if held.line is None:
+            raise ValueError("the machine called a record that could not be read")
+        call = Call(
+            body=held.line.body,
+            url=held.line.url,
+            request_class=action.record.request_class,
+            tier=action.tier,
+            execution=action.execution,
+            tenant=held.envelope.tenant,
+            headers={name: (value or b"").decode() for name, value in held.envelope.trace},
+            window_ends_at=action.window_ends_at,
+            clock=self._clock.monotonic,
+        )
+        self._started[action.call_id] = (action.tier, self._clock.monotonic())
+        self._calls.start(action.call_id, call)
+
+    async def _publish(self, action: Publish) -> None:
+        held = self._held[action.record]
+        end: Any = None
+        if action.call_id is not None:
+            end = self._calls.take_end(action.call_id)
+        elif action.ending.tier is not None:
+            end = self._constants[action.ending.tier].body
+        ending = await self._publisher.publish(held, action.ending, end)
+        self._metrics.ended(self.stage.name, action.record.request_class, ending)
+        self._held.pop(action.record, None)
+        self.feed(Published(action.record, action.assignment))
+        if self._inbox is not None:
+            self._inbox.wake(action.record.request_class)
+
+    def _published(self, task: "asyncio.Task[None]") -> None:
+        self._publishing.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, OutboxClosed):
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)
+
+    def _call_ended(self, event: CallFinished | SlotFreed) -> None:
+        if isinstance(event, CallFinished):
+            tier, started_at = self._started.pop(event.call_id)
+            self._metrics.calls.labels(self.stage.name, tier, event.verdict.value).inc()
+            self._metrics.call_seconds.labels(self.stage.name, tier).observe(self._clock.monotonic() - started_at)
+        self.feed(event)
+
+    def _commit_soon(self, offsets: Mapping[Partition, tuple[int, int]]) -> None:
+        self._to_commit.update(offsets)
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.get_running_loop().create_task(self._commit_until_done())
+
+    async def _commit_until_done(self) -> None:
+        """Commit what there is. What the group did not take is tried again, until it is taken or the partition is lost."""
+        while True:
+            if await self._commit_once():
+                return
+            await asyncio.sleep(COMMIT_RETRY_SECONDS)
+
+    async def _commit_once(self) -> bool:
+        if self._inbox is None or not self._to_commit:
+            return True
+        offsets, self._to_commit = self._to_commit, {}
+        taken = await self._inbox.commit(offsets)
+        left = {partition: offset for partition, offset in offsets.items() if partition not in taken}
+        self._to_commit = {**left, **self._to_commit}
+        return not self._to_commit
+
+    def _set_wakeup(self) -> None:
+        """One timer, for the earliest instant at which time alone changes a decision."""
+        at = self.machine.next_wakeup()
+        if self._wakeup is not None:
+            if at is not None and self._wakeup.when() <= at and not self._wakeup.cancelled():
+                return
+            self._wakeup.cancel()
+            self._wakeup = None
+        if at is not None:
+            self._wakeup = asyncio.get_running_loop().call_at(at, self._wake_up)
+
+    def _wake_up(self) -> None:
+        self._wakeup = None
+        self.feed(Tick())
