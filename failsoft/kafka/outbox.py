@@ -92,7 +92,7 @@ class _Record:
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[tuple[str, bytes | None], ...]
     partition: int | None
 
 
@@ -145,7 +145,7 @@ class Outbox:
         *,
         key: bytes | None,
         value: bytes | None,
-        headers: Sequence[tuple[str, bytes]] = (),
+        headers: Sequence[tuple[str, bytes | None]] = (),
         partition: int | None = None,
     ) -> Acknowledged:
         """Send one record and wait for the broker's word, as long as it takes.

@@ -42,3 +42,6 @@ def configure_log(format_: str = "console", *, level: int = logging.INFO) -> Non
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.getLogger("aiokafka").setLevel(
+        max(level, logging.WARNING)
+    )  # it tells each join and every partition at INFO
