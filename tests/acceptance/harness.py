@@ -14,7 +14,7 @@ from failsoft.pipeline import Pipeline
 from failsoft.runtime.clock import Clock
 from failsoft.runtime.metrics import Metrics
 from failsoft.runtime.runner import StageRunner
-from failsoft.wire import Envelope, Identity, RequestLine, Result
+from failsoft.wire import Envelope, Headers, Identity, RequestLine, Result
 from failsoft.wire.body import encode_request
 from failsoft.wire.envelope import encode_request_headers
 from failsoft.wire.identity import result_id
@@ -65,9 +65,7 @@ class Cluster:
         value = encode_request(RequestLine(id_, "/v1/chat/completions", body or {"prompt": id_}))
         return await self.send_raw(request_class, result_id(identity), value, headers)
 
-    async def send_raw(
-        self, request_class: str, id_: str, value: bytes, headers: list[tuple[str, bytes | None]]
-    ) -> str:
+    async def send_raw(self, request_class: str, id_: str, value: bytes, headers: Headers) -> str:
         """Send any bytes."""
         topic = requests_topic(self.pipeline, "work", request_class)
         place = await self.outbox.send(topic, key=id_.encode(), value=value, headers=headers)

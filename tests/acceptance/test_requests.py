@@ -84,8 +84,9 @@ async def test_an_undecodable_record_gets_its_result_and_a_dead_letter_and_block
         letters = await cluster.dead_letters()
         await until(lambda: runner.machine.waiting == dict.fromkeys(runner.machine.waiting, 0))
     assert (results[named].outcome, results[named].reason) == (Outcome.INVALID, Reason.MALFORMED)
-    assert results[named].error is not None
-    assert "value" in results[named].error["message"]
+    error = results[named].error
+    assert error is not None
+    assert "value" in error["message"]
     assert [decode_dead_letter(r.key, r.value, r.headers).value for r in letters] == [b"{not json"]
     letter = decode_dead_letter(letters[0].key, letters[0].value, letters[0].headers)
     assert (letter.partition, letter.offset) == (partition, offset)

@@ -1,0 +1,199 @@
+"""The shell, with an inbox and an outbox of the test's own, in virtual time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from failsoft import Call, Constant, Output, Pipeline
+from failsoft.kafka import RecordRefused
+from failsoft.policy.errors import IllegalTransition
+from failsoft.policy.events import CallFinished, Verdict
+from failsoft.policy.outcome import Outcome, Reason
+from failsoft.policy.request import Partition
+from failsoft.testing.virtual_time import run_in_virtual_time
+from tests.runtime.fakes import Stand
+
+HEAD = Partition("interactive", 0)
+
+
+def in_virtual_time(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    def run() -> None:
+        async def main() -> None:
+            await test()
+
+        run_in_virtual_time(main())
+
+    run.__name__ = test.__name__
+    return run
+
+
+def a_pipeline(large: Callable[[Call], Awaitable[Output]], *, floor: int = 3) -> Pipeline:
+    pipeline = Pipeline("demo")
+    stage = pipeline.stage("work", floor={"interactive": floor})
+    stage.tier("large", limit=2, expect="1s")(large)
+
+    async def small(_: Call) -> Output:
+        await asyncio.sleep(0.1)
+        return Output({"by": "small"})
+
+    stage.tier("small", limit=2, expect="100ms")(small)
+    stage.tier("sorry", Constant({"by": "constant"}))
+    return pipeline
+
+
+async def answers(_: Call) -> Output:
+    await asyncio.sleep(1.0)
+    return Output({"by": "large"})
+
+
+async def hangs(_: Call) -> Output:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+@in_virtual_time
+async def test_a_record_becomes_a_result_and_then_a_commit():
+    stand = await Stand.of(a_pipeline(answers))
+    stand.send()
+    await stand.settle(1.5)
+    assert [(r.outcome, r.tier, r.body) for r in stand.outbox.results()] == [(Outcome.OK, "large", {"by": "large"})]
+    await stand.settle(1.5)
+    assert stand.inbox.committed == [{HEAD: (1, 1)}]
+    assert "interactive" in stand.inbox.woken
+    await stand.runner.close()
+
+
+@in_virtual_time
+async def test_nothing_is_committed_before_its_result_is_acknowledged():
+    stand = await Stand.of(a_pipeline(answers))
+    stand.outbox.gate.clear()
+    stand.send()
+    await stand.settle(30.0)
+    assert len(stand.outbox.sent) == 1
+    assert stand.inbox.committed == []
+    stand.outbox.gate.set()
+    await stand.settle(2.0)
+    assert stand.inbox.committed == [{HEAD: (1, 1)}]
+    await stand.runner.close()
+
+
+@in_virtual_time
+async def test_a_commit_that_the_group_did_not_take_is_tried_again():
+    stand = await Stand.of(a_pipeline(answers))
+    stand.inbox.takes = False
+    stand.send()
+    await stand.settle(5.0)
+    assert len(stand.inbox.committed) >= 2
+    stand.inbox.takes = True
+    await stand.settle(2.0)
+    count = len(stand.inbox.committed)
+    await stand.settle(5.0)
+    assert len(stand.inbox.committed) == count
+    await stand.runner.close()
+
+
+@in_virtual_time
+async def test_a_call_is_cut_at_its_window_and_the_next_tier_answers_in_time():
+    stand = await Stand.of(a_pipeline(hangs))
+    stand.send(budget_seconds=5.0)
+    await stand.settle(5.0)
+    (result,) = stand.outbox.results()
+    assert (result.tier, result.reason) == ("small", Reason.ENDPOINT_TIMEOUT)
+    assert result.executions == 2
+    assert result.slack_seconds > 0
+    assert stand.runner.machine.permits["large"] == (0, 2)
+    await stand.runner.close()
+
+
+@in_virtual_time
+async def test_a_malformed_record_is_a_dead_letter_first_and_a_result_then():
+    stand = await Stand.of(a_pipeline(answers))
+    stand.send(value=b"{")
+    await stand.settle()
+    assert [topic for topic, *_ in stand.outbox.sent] == ["demo.dead-letters", "demo.results"]
+    await stand.settle(2.0)
+    assert stand.inbox.committed == [{HEAD: (1, 1)}]
+    await stand.runner.close()
+
+
+@in_virtual_time
+async def test_an_answer_that_the_broker_refuses_ends_as_failed():
+    stand = await Stand.of(a_pipeline(answers))
+    stand.outbox.refuse = [RecordRefused("too large")]
+    stand.send()
+    await stand.settle(2.0)
+    assert [(r.outcome, r.reason) for r in stand.outbox.results()] == [(Outcome.FAILED, Reason.ANSWER_UNUSABLE)]
+    await stand.runner.close()
+
+
+@in_virtual_time
+async def test_a_reply_goes_only_to_topics_that_the_catalogue_allows():
+    stand = await Stand.of(a_pipeline(answers))
+    stand.send(reply_to="answers-for-app")
+    stand.send(reply_to="somebody-elses")
+    await stand.settle(2.0)
+    topics = [topic for topic, *_ in stand.outbox.sent]
+    assert topics.count("answers-for-app") == 1
+    assert topics.count("demo.results") == 2
+    assert "somebody-elses" not in topics
+    await stand.runner.close()
+
+
+@in_virtual_time
+async def test_lost_partitions_cancel_their_calls_and_publish_nothing():
+    cancelled = asyncio.Event()
+
+    async def notes_cancellation(_: Call) -> Output:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        raise AssertionError
+
+    stand = await Stand.of(a_pipeline(notes_cancellation))
+    stand.send()
+    await stand.settle(0.1)
+    stand.runner.revoked(frozenset({HEAD}), 0.5)
+    await stand.settle(30.0)
+    assert cancelled.is_set()
+    assert stand.outbox.sent == []
+    assert stand.inbox.committed == []
+    await stand.runner.close()
+
+
+@in_virtual_time
+async def test_draining_finishes_what_runs_leaves_what_waits_and_commits_last():
+    stand = await Stand.of(a_pipeline(answers))
+    for _ in range(6):
+        stand.send("batch", budget_seconds=3_000.0)
+    await stand.settle(0.1)
+    is_drained = await stand.runner.drain(20.0)
+    assert is_drained
+    assert len(stand.outbox.results()) == 2
+    assert stand.runner.room("batch") == 0
+    assert stand.inbox.committed[-1] == {Partition("batch", 0): (1, 2)}
+    await stand.runner.close()
+    assert stand.inbox.is_stopped
+
+
+@in_virtual_time
+async def test_draining_that_takes_longer_than_its_budget_says_so():
+    stand = await Stand.of(a_pipeline(hangs))
+    stand.send("batch", budget_seconds=3_000.0)
+    await stand.settle(0.1)
+    assert not await stand.runner.drain(0.5)
+    await stand.runner.close()
+
+
+@in_virtual_time
+async def test_a_bug_in_the_machine_ends_the_runner_instead_of_hiding():
+    stand = await Stand.of(a_pipeline(answers))
+    failed = asyncio.ensure_future(stand.runner.failed())
+    await stand.settle()
+    with pytest.raises(IllegalTransition):
+        stand.runner.feed(CallFinished(99, Verdict.OK))
+    with pytest.raises(IllegalTransition):
+        await failed
+    await stand.runner.close()
