@@ -6,7 +6,6 @@ partition for ever (A13).
 """
 
 import asyncio
-import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,11 +39,12 @@ async def connected_consumer(connection: Connection, **options: Any) -> AIOKafka
 
 async def close_consumer(consumer: AIOKafkaConsumer, *, timeout_seconds: float = CLOSE_SECONDS) -> None:
     """Stop a consumer, politely as long as there is time."""
+    # In a task of its own: stop() passes on what its background tasks ended on, even that they were cancelled.
+    stopping = asyncio.create_task(consumer.stop())
     try:
-        with contextlib.suppress(Exception):  # whatever its background tasks ended on was reported when it happened
-            async with asyncio.timeout(timeout_seconds):
-                await consumer.stop()
+        await asyncio.wait({stopping}, timeout=timeout_seconds)
     finally:
+        await private.end([stopping])
         await private.abandon_consumer(consumer)
 
 

@@ -78,6 +78,7 @@ class Inbox:
         }
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: asyncio.Future[None] | None = None
+        self._is_stopping = False
 
     async def start(self) -> None:
         """Check the topics, connect, and begin to join the group.
@@ -105,6 +106,7 @@ class Inbox:
 
     async def stop(self, *, leave: bool = True) -> None:
         """Take nothing more and close, in bounded time even with the broker gone. The listener hears nothing of it."""
+        self._is_stopping = True
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -164,8 +166,13 @@ class Inbox:
 
     def _watch(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
-        task.add_done_callback(lambda done: None if done.cancelled() else self._fail(done.exception()))
+        task.add_done_callback(self._ended)
         self._tasks.append(task)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        """These end only by ``stop``: whatever else ends them would leave the stage without records, in silence."""
+        if not self._is_stopping:
+            self._fail(RuntimeError("cancelled from outside") if task.cancelled() else task.exception())
 
     def _fail(self, error: BaseException | None) -> None:
         if error is not None and self._failure is not None and not self._failure.done():

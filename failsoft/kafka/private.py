@@ -97,27 +97,7 @@ def forget_membership(consumer: AIOKafkaConsumer) -> None:
     consumer._coordinator.generation = OffsetCommitRequest.DEFAULT_GENERATION_ID
 
 
-async def abandon_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Give the consumer up: no commit, no farewell, all tasks ended and connections closed in about two seconds."""
-    consumer._closed = True
-    coordinator, fetcher = consumer._coordinator, consumer._fetcher
-    names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
-    tasks = [getattr(coordinator, name, None) for name in names]
-    if fetcher is not None:
-        tasks += [fetcher._fetch_task, *fetcher._pending_tasks]
-    await _end(task for task in tasks if task is not None)
-    await _disconnect(consumer._client)
-
-
-async def abandon_producer(producer: AIOKafkaProducer) -> None:
-    """Give the producer up: what it has not sent is forgotten, all tasks ended and connections closed in about two seconds."""
-    producer._closed = True
-    task = producer._sender.sender_task
-    await _end([] if task is None else [task])
-    await _disconnect(producer.client)
-
-
-async def _end(tasks: Iterable["asyncio.Task[object]"]) -> None:
+async def end(tasks: Iterable["asyncio.Task[object]"]) -> None:
     """Cancel until they are done, and take their errors, which nobody else will."""
     tasks = set(tasks)
     pending = {task for task in tasks if not task.done()}
@@ -130,6 +110,26 @@ async def _end(tasks: Iterable["asyncio.Task[object]"]) -> None:
     for task in tasks - pending:
         if not task.cancelled():
             task.exception()
+
+
+async def abandon_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Give the consumer up: no commit, no farewell, all tasks ended and connections closed in about two seconds."""
+    consumer._closed = True
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher
+    names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
+    tasks = [getattr(coordinator, name, None) for name in names]
+    if fetcher is not None:
+        tasks += [fetcher._fetch_task, *fetcher._pending_tasks]
+    await end(task for task in tasks if task is not None)
+    await _disconnect(consumer._client)
+
+
+async def abandon_producer(producer: AIOKafkaProducer) -> None:
+    """Give the producer up: what it has not sent is forgotten, all tasks ended and connections closed in about two seconds."""
+    producer._closed = True
+    task = producer._sender.sender_task
+    await end([] if task is None else [task])
+    await _disconnect(producer.client)
 
 
 async def _disconnect(client: AIOKafkaClient) -> None:

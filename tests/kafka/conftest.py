@@ -5,8 +5,10 @@ import itertools
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from failsoft.kafka.connection import Connection
@@ -107,8 +109,35 @@ class Stage:
     async def create(self) -> None:
         await create_topics(self.connection.bootstrap_servers, dict.fromkeys(self.topics.values(), self.partitions))
 
-    async def join(self, listener: Listener, **options: float) -> Inbox:
-        settings = {"session_timeout_seconds": 3.0, "heartbeat_seconds": 0.3} | options
+    async def committed(self) -> dict[Partition, int]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.connection.bootstrap_servers)
+        await admin.start()
+        try:
+            found = await admin.list_consumer_group_offsets(f"failsoft.{self.pipeline}.stage")
+        finally:
+            await admin.close()
+        names = {topic: name for name, topic in self.topics.items()}
+        return {Partition(names[tp.topic], tp.partition): at.offset for tp, at in found.items() if at.offset >= 0}
+
+    async def until_empty(self) -> None:
+        """Wait until the broker has taken all members for dead."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.connection.bootstrap_servers)
+        await admin.start()
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while True:
+                    [answer] = await admin.describe_consumer_groups([f"failsoft.{self.pipeline}.stage"])
+                    if answer.to_object()["groups"][0]["state"] == "Empty":
+                        return
+                    await asyncio.sleep(0.1)
+        finally:
+            await admin.close()
+
+    def place(self, partition: Partition) -> TopicPartition:
+        return TopicPartition(self.topics[partition.request_class], partition.number)
+
+    async def join(self, listener: Listener, **options: Any) -> Inbox:
+        settings: dict[str, Any] = {"session_timeout_seconds": 3.0, "heartbeat_seconds": 0.3} | options
         inbox = Inbox(
             self.connection, pipeline=self.pipeline, stage="stage", topics=self.topics, listener=listener, **settings
         )

@@ -1,14 +1,48 @@
+"""The inbox against a real broker: each rule of research/kafka.md that it was built for, by name."""
+
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from aiokafka.errors import IllegalGenerationError, UnknownMemberIdError
+from aiokafka.protocol.group import HeartbeatRequest
 
+from failsoft.kafka import private
+from failsoft.kafka.connection import Connection
 from failsoft.kafka.inbox import Inbox
-from failsoft.policy.errors import ConfigurationError
+from failsoft.policy.errors import ConfigurationError, EnvironmentFailure
 from failsoft.policy.request import Partition
 
-from .conftest import Listener, create_topics, until
+from .conftest import Listener, Stage, create_topics, until
 
 pytestmark = pytest.mark.kafka
+
+
+def member_of(inbox: Inbox) -> Any:
+    return inbox._membership._consumer
+
+
+def answer_one_heartbeat_with_coordinator_load(inbox: Inbox) -> list[HeartbeatRequest]:
+    """What every restart or move of a coordinator can do to one heartbeat."""
+    coordinator = member_of(inbox)._coordinator
+    answered: list[HeartbeatRequest] = []
+    send = coordinator._send_req
+
+    async def send_or_refuse(request):
+        if isinstance(request, HeartbeatRequest) and not answered:
+            answered.append(request)
+            return SimpleNamespace(error_code=14)
+        return await send(request)
+
+    coordinator._send_req = send_or_refuse
+    return answered
+
+
+async def owns_everything(stage: Stage, listener: Listener, **options: float) -> Inbox:
+    inbox = await stage.join(listener, **options)
+    await until(lambda: listener.owned.keys() == stage.everything)
+    return inbox
 
 
 async def test_records_arrive_in_order_of_offsets_with_all_that_the_log_knows_of_them(new_stage, outbox):
@@ -25,3 +59,222 @@ async def test_records_arrive_in_order_of_offsets_with_all_that_the_log_knows_of
     assert listener.taken[0].headers == (("h", b"1"), ("h", b"2"))
     assert listener.taken[0].size_bytes == len(b"k") + len(b"v0") + 4
     assert listener.share == 1.0
+
+
+async def test_a_flood_of_batch_does_not_delay_interactive(new_stage, outbox):
+    stage, listener = await new_stage(2), Listener(rooms={"batch": 0})
+    inbox = await owns_everything(stage, listener)
+    await asyncio.gather(*(outbox.send(stage.topics["batch"], key=None, value=b"x" * 2_000) for _ in range(3_000)))
+    await outbox.send(stage.topics["interactive"], key=b"k", value=b"now")
+    await until(lambda: listener.taken, timeout_seconds=5)
+    assert [fetched.value for fetched in listener.taken] == [b"now"]
+    await until(lambda: listener.backlogs.get("batch", (0, 0))[0] == 3_000)
+    listener.rooms["batch"] = 10
+    inbox.wake("batch")
+    await until(lambda: listener.rooms["batch"] == 0)
+    assert len(listener.taken) == 11
+    await until(lambda: listener.backlogs["batch"][0] == 2_990)
+    assert listener.backlogs["batch"][1] > 0
+
+
+async def test_equal_numbers_of_all_classes_are_with_one_member_and_counts_differ_by_one_at_most(new_stage):
+    stage, first, second = await new_stage(5), Listener(), Listener()
+    await owns_everything(stage, first)
+    await stage.join(second)
+    await until(lambda: len(first.owned) + len(second.owned) == 10 and second.owned)
+    for listener in (first, second):
+        by_class = {name: {p.number for p in listener.owned if p.request_class == name} for name in stage.topics}
+        assert by_class["interactive"] == by_class["batch"]
+        assert len(by_class["batch"]) in (2, 3)
+    assert first.owned.keys() | second.owned.keys() == stage.everything
+    assert first.share + second.share == pytest.approx(1.0)
+
+
+async def test_what_is_kept_in_a_rebalance_keeps_its_assignment_and_its_place(new_stage, outbox):
+    stage, first, second = await new_stage(2), Listener(), Listener()
+    inbox = await owns_everything(stage, first)
+    before = dict(first.owned)
+    await asyncio.gather(*(outbox.send(stage.topics["batch"], key=None, value=b"", partition=p) for p in (0, 1)))
+    await until(lambda: len(first.taken) == 2)
+    await stage.join(second)
+    await until(lambda: len(second.owned) == 2)
+    assert first.calls == ["assigned", "revoked"]
+    assert all(before[partition] == assignment for partition, assignment in first.owned.items())
+    assert not set(before.values()) & set(second.owned.values())
+    [kept] = [partition for partition in first.owned if partition.request_class == "batch"]
+    await outbox.send(stage.topics["batch"], key=None, value=b"", partition=kept.number)
+    await until(lambda: first.offsets(kept) == [0, 1])
+    assert await inbox.commit({kept: (before[kept], 2)}) == {kept}
+
+
+async def test_what_moves_begins_where_the_last_commit_before_the_rebalance_ended(new_stage, outbox):
+    stage, first, second = await new_stage(2), Listener(), Listener()
+    for number in (0, 1):
+        for _ in range(3):
+            await outbox.send(stage.topics["batch"], key=None, value=b"", partition=number)
+    await owns_everything(stage, first)
+    first.done = {
+        partition: (assignment, 2) for partition, assignment in first.owned.items() if partition[0] == "batch"
+    }
+    await stage.join(second)
+    await until(lambda: len(second.owned) == 2)
+    assert {partition[0]: position for partition, position in second.positions.items()} == {
+        "batch": 2,
+        "interactive": 0,
+    }
+
+
+async def test_the_commit_of_a_stale_assignment_is_dropped_and_cannot_rewind(new_stage, outbox):
+    stage, first, second = await new_stage(2), Listener(), Listener()
+    for number in (0, 1):
+        for _ in range(5):
+            await outbox.send(stage.topics["batch"], key=None, value=b"", partition=number)
+    inbox = await owns_everything(stage, first)
+    before = dict(first.owned)
+    other = await stage.join(second)
+    await until(lambda: len(second.owned) == 2)
+    [moved] = [partition for partition in second.owned if partition.request_class == "batch"]
+    assert await other.commit({moved: (second.owned[moved], 4)}) == {moved}
+    assert await inbox.commit({moved: (before[moved], 1)}) == frozenset()
+    await other.stop()
+    await until(lambda: first.owned.keys() == stage.everything)
+    assert first.positions[moved] == 4
+    assert first.owned[moved] > before[moved]
+    assert await inbox.commit({moved: (before[moved], 1)}) == frozenset()
+    assert (await stage.committed())[moved] == 4
+
+
+async def test_a_lower_offset_of_the_same_assignment_is_not_sent(new_stage, outbox):
+    stage, listener = await new_stage(1), Listener()
+    inbox = await owns_everything(stage, listener)
+    place, assignment = Partition("batch", 0), listener.owned[Partition("batch", 0)]
+    assert await inbox.commit({place: (assignment, 3)}) == {place}
+    assert await inbox.commit({place: (assignment, 2)}) == {place}
+    assert (await stage.committed())[place] == 3
+
+
+async def test_a_commit_of_an_old_generation_or_an_old_member_is_refused(new_stage):
+    stage, listener = await new_stage(1), Listener()
+    inbox = await owns_everything(stage, listener)
+    member, place = member_of(inbox), stage.place(Partition("batch", 0))
+    old = private.fence_of(member)
+    private.request_rejoin(member)
+    await until(lambda: private.fence_of(member).follows(old) and inbox._membership._fence != old)
+    assert await private.fenced_commit(member, old, {place: 1}) == {place: IllegalGenerationError}
+    await member._coordinator._maybe_leave_group()
+    await until(lambda: private.fence_of(member).member_id not in ("", old.member_id))
+    assert await private.fenced_commit(member, old, {place: 1}) == {place: UnknownMemberIdError}
+    assert await stage.committed() == {}
+
+
+async def test_a_commit_does_not_wait_behind_a_join_of_the_group(new_stage):
+    stage, first, second = await new_stage(2), Listener(), Listener()
+    inbox = await owns_everything(stage, first)
+    other = await stage.join(second)
+    await until(lambda: len(second.owned) == 2)
+    await other.stop(leave=False)
+    member, before = member_of(inbox), private.fence_of(member_of(inbox))
+    private.request_rejoin(member)
+    await until(lambda: member._coordinator._performed_join_prepare)
+    place = next(iter(first.owned))
+    async with asyncio.timeout(1):
+        assert await inbox.commit({place: (first.owned[place], 1)}) == {place}
+    assert private.fence_of(member) == before, "the join ended before the commit: nothing was shown"
+    await until(lambda: first.owned.keys() == stage.everything)
+
+
+async def test_a_member_that_nobody_polls_dies_of_one_refused_heartbeat(new_stage):
+    stage, listener = await new_stage(1), Listener()
+    inbox = await owns_everything(stage, listener, session_timeout_seconds=1.0)
+    poller = inbox._tasks[0]
+    inbox._is_stopping = True  # what is done here would else count as a failure, rightly
+    poller.cancel()
+    refused, member = answer_one_heartbeat_with_coordinator_load(inbox), member_of(inbox)
+    await until(lambda: refused and member._coordinator._heartbeat_task.done())
+    await stage.until_empty()
+    fence, place = private.fence_of(member), stage.place(Partition("batch", 0))
+    assert await private.fenced_commit(member, fence, {place: 1}) == {place: UnknownMemberIdError}
+    assert listener.calls == ["assigned"], "nobody told it"
+
+
+async def test_our_member_rejoins_after_a_refused_heartbeat_and_keeps_what_it_has(new_stage):
+    stage, listener = await new_stage(1), Listener()
+    inbox = await owns_everything(stage, listener)
+    before, fence = dict(listener.owned), inbox._membership._fence
+    answer_one_heartbeat_with_coordinator_load(inbox)
+    await until(lambda: inbox._membership._fence != fence, timeout_seconds=5)
+    assert fence is not None
+    assert private.fence_of(member_of(inbox)).follows(fence)
+    assert listener.owned == before
+    assert listener.calls == ["assigned"]
+
+
+async def test_a_member_whose_coordination_has_ended_is_replaced(new_stage):
+    stage, listener = await new_stage(1), Listener()
+    inbox = await owns_everything(stage, listener, ill_seconds=1.5)
+    before, member = dict(listener.owned), member_of(inbox)
+
+    async def fail(*_):
+        raise RuntimeError("what nobody has thought of")
+
+    member._coordinator.ensure_active_group = fail
+    private.request_rejoin(member)
+    await until(lambda: listener.owned and listener.owned != before)
+    assert listener.calls == ["assigned", "revoked", "assigned"]
+    assert listener.owned.keys() == stage.everything
+
+
+async def test_a_fetcher_that_silently_stops_is_replaced_and_goes_on_where_it_was(new_stage, outbox):
+    stage, listener = await new_stage(1), Listener()
+    inbox = await owns_everything(stage, listener, stall_seconds=1.5)
+    await outbox.send(stage.topics["batch"], key=None, value=b"0")
+    await until(lambda: len(listener.taken) == 1)
+    stopped = inbox._fetchers["batch"]._consumer
+    stopped._fetcher._fetch_task.cancel()
+    await outbox.send(
+        stage.topics["batch"], key=None, value=b"1"
+    )  # the fetch that was under way may still bring this one
+    await outbox.send(stage.topics["batch"], key=None, value=b"2")
+    await until(lambda: listener.offsets(Partition("batch", 0)) == [0, 1, 2])
+    assert inbox._fetchers["batch"]._consumer is not stopped
+
+
+async def test_a_commit_past_the_end_of_the_log_begins_at_its_beginning(new_stage, outbox):
+    stage, first, second = await new_stage(1), Listener(), Listener()
+    await outbox.send(stage.topics["batch"], key=None, value=b"")
+    inbox = await owns_everything(stage, first)
+    place = Partition("batch", 0)
+    await inbox.commit({place: (first.owned[place], 99)})
+    await inbox.stop()
+    await owns_everything(stage, second)
+    assert second.positions[place] == 0
+
+
+async def test_a_callback_that_raises_ends_the_inbox_and_says_so(new_stage):
+    class Broken(Listener):
+        def assigned(self, positions, assignment, share):
+            raise ZeroDivisionError
+
+    stage = await new_stage(1)
+    inbox = await stage.join(Broken())
+    with pytest.raises(ZeroDivisionError):
+        async with asyncio.timeout(10):
+            await inbox.failed()
+
+
+async def test_topics_of_one_stage_must_exist_and_have_equal_counts(connection):
+    await create_topics(connection.bootstrap_servers, {"unequal.a": 1, "unequal.b": 2})
+
+    def inbox(topics: dict[str, str]) -> Inbox:
+        return Inbox(connection, pipeline="unequal", stage="stage", topics=topics, listener=Listener())
+
+    with pytest.raises(ConfigurationError, match=r"unequal\.a has 1, unequal\.b has 2; run `failsoft topics apply`"):
+        await inbox({"a": "unequal.a", "b": "unequal.b"}).start()
+    with pytest.raises(ConfigurationError, match=r"unequal\.c; run `failsoft topics apply`"):
+        await inbox({"a": "unequal.a", "c": "unequal.c"}).start()
+
+
+async def test_an_inbox_without_a_broker_says_where_it_looked():
+    inbox = Inbox(Connection("127.0.0.1:1"), pipeline="p", stage="s", topics={"batch": "t"}, listener=Listener())
+    with pytest.raises(EnvironmentFailure, match=r"127\.0\.0\.1:1"):
+        await inbox.start()
