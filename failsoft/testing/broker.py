@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from failsoft.policy.errors import EnvironmentFailure
-from failsoft.testing.archive import Recording, is_worth_recording
+from failsoft.testing.archive import Recording
 from failsoft.testing.artifacts import Progress
 from failsoft.testing.guarded import GuardedProcess
 from failsoft.testing.installation import Installation, installed_kafka
@@ -35,6 +35,7 @@ class EmbeddedKafka:
         port: of the broker; 0 takes a free one at the first start and keeps it.
         properties: further broker settings, as in `server.properties`.
         ready_timeout_seconds: how long a start may take.
+        records_classes: whether to make later starts faster at the price of one slow stop; see `failsoft.testing.archive`.
         progress: told how far the first fetch is.
     """
 
@@ -45,12 +46,14 @@ class EmbeddedKafka:
         port: int = 0,
         properties: Mapping[str, str] | None = None,
         ready_timeout_seconds: float = READY_TIMEOUT_SECONDS,
+        records_classes: bool = False,
         progress: Progress | None = None,
     ) -> None:
         self._data_dir = data_dir
         self._port = port
         self._properties = dict(properties or {})
         self._ready_timeout_seconds = ready_timeout_seconds
+        self._records_classes = records_classes
         self._progress = progress
         self._installation: Installation | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -153,11 +156,11 @@ class EmbeddedKafka:
             raise
 
     def _archive_options(self, kafka: Installation) -> list[str]:
-        """Use the class archive if there is one, else record it if that will pay."""
+        """Use the class archive if there is one, else record it if asked to; a first start need not be slower still."""
         self._recording = None
         if recorded := kafka.archive.find():
             return [kafka.archive.option(recorded)]
-        if kafka.is_new or not is_worth_recording():
+        if kafka.is_new or not self._records_classes:
             return []
         self._recording = kafka.archive.recording()
         return [self._recording.option]

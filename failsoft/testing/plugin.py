@@ -21,5 +21,5 @@ def kafka_bootstrap() -> Iterator[str]:
         return
     from failsoft.testing.broker import EmbeddedKafka  # noqa: PLC0415 - brings aiokafka, which most sessions do not need
 
-    with EmbeddedKafka() as kafka:
+    with EmbeddedKafka(records_classes=not os.environ.get("CI")) as kafka:
         yield kafka.bootstrap_servers

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from failsoft.testing.archive import ClassArchive, is_worth_recording
+from failsoft.testing.archive import ClassArchive
 from failsoft.testing.java import Java
 
 JAVA_17 = Java(Path("/jdk/17/bin/java"), 17, "17.0.15+6")
@@ -60,8 +60,3 @@ def test_an_interrupted_recording_leaves_nothing(tmp_path):
 def test_a_java_that_cannot_record_is_no_error(tmp_path):
     ClassArchive.of(tmp_path, JAVA_17, "a:b").recording().finish(is_complete=True)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(("environment", "is_worth"), [({}, True), ({"CI": ""}, True), ({"CI": "true"}, False)])
-def test_recording_is_for_machines_that_start_brokers_again(environment, is_worth):
-    assert is_worth_recording(environment) is is_worth

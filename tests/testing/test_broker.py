@@ -16,7 +16,7 @@ from failsoft.testing import EmbeddedKafka
 from failsoft.testing.archive import ClassArchive
 from failsoft.testing.installation import installed_kafka
 
-pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("no_recording")]
+pytestmark = pytest.mark.kafka
 
 PARENT = """
 import sys
@@ -26,12 +26,6 @@ kafka.start()
 print(kafka.pid, kafka.bootstrap_servers, flush=True)
 sys.stdin.read()
 """
-
-
-@pytest.fixture
-def no_recording(monkeypatch):
-    """Class archives are recorded by real use, not by a test that would wait for it."""
-    monkeypatch.setenv("CI", "true")
 
 
 async def test_it_starts_inside_a_running_loop_answers_and_leaves_nothing(tmp_path, monkeypatch):
@@ -116,15 +110,13 @@ def test_a_folder_that_cannot_be_used_is_explained(tmp_path):
 
 def test_a_class_archive_is_recorded_used_and_does_no_harm_when_damaged(tmp_path, monkeypatch):
     archive = cache_without_archive(tmp_path, monkeypatch)
-    monkeypatch.delenv("CI")
-    with EmbeddedKafka():
+    with EmbeddedKafka(records_classes=True):
         assert archive.find() is None
     recorded = archive.find()
     assert recorded
-    with EmbeddedKafka():
+    with EmbeddedKafka(records_classes=True):
         assert archive.find() == recorded
     recorded.write_bytes(recorded.read_bytes()[:100_000])
-    monkeypatch.setenv("CI", "true")
     with EmbeddedKafka():
         assert archive.find() is None
 
