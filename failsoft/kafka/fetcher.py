@@ -78,6 +78,7 @@ class Fetcher:
         self._assignments: dict[int, int] = {}
         self._positions: dict[int, int] = {}
         self._ends: dict[int, int] = {}
+        self._undecodable: dict[int, int] = {}
         self._oldest_at: float | None = None
         self._moved_at = 0.0
         self._woken = asyncio.Event()
@@ -102,7 +103,7 @@ class Fetcher:
         """Drop these; no record of them is handed over any more."""
         self._remember_positions()
         for number in numbers:
-            for known in (self._positions, self._assignments, self._ends):
+            for known in (self._positions, self._assignments, self._ends, self._undecodable):
                 known.pop(number, None)
         self._assign()
 
@@ -129,9 +130,17 @@ class Fetcher:
 
     async def _pull(self, room: int) -> None:
         """Take what is there, or wait for it a little."""
-        taken = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=room)
-        # No await between here and the hand-over: what was taken is handed over under the assignment it was taken in.
-        batch = [self._fetched(record) for records in taken.values() for record in records]
+        batch = self._stand_ins()
+        if not batch:
+            try:
+                taken = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=1 if self._undecodable else room)
+            except UnicodeDecodeError:  # a header name that is not UTF-8: aiokafka gives up all that it has fetched
+                found = private.undecodable(self._consumer)
+                self._undecodable |= {place.partition: offset for place, offset in found.items()}
+                log.error("%s: records that cannot be decoded at %s", self._topic, self._undecodable)
+                return
+            # No await from here to the hand-over: what was taken is handed over under the assignment it was taken in.
+            batch = [self._fetched(record) for records in taken.values() for record in records]
         self._remember_positions()
         for number in self._positions:
             self._ends[number] = max(self._ends.get(number, 0), self._consumer.highwater(self._place(number)) or 0)
@@ -140,6 +149,32 @@ class Fetcher:
             self._oldest_at = min(record.timestamp for record in batch)
             self._taker.records(batch)
         self._report()
+
+    def _stand_ins(self) -> list[Fetched]:
+        """Put an empty record in the place of one that cannot be decoded, once all before it are read, and go on behind it.
+
+        It gets its end as a malformed request; skipped it would be lost, and read again it would block its partition.
+        """
+        reached = [number for number, offset in self._undecodable.items() if self._positions[number] >= offset]
+        stand_ins = []
+        for number in reached:
+            place = RecordId(self._class, number, self._undecodable.pop(number))
+            assignment, now = self._assignments[number], self._wall_clock()
+            stand_ins.append(
+                Fetched(
+                    record=place,
+                    topic=self._topic,
+                    assignment=assignment,
+                    timestamp=now,
+                    is_append_time=False,
+                    key=None,
+                    value=None,
+                    headers=(),
+                    size_bytes=0,
+                )
+            )
+            self._consumer.seek(self._place(number), place.offset + 1)
+        return stand_ins
 
     async def _idle(self) -> None:
         """Wait until there is room, and keep an eye on the log meanwhile."""

@@ -115,12 +115,12 @@ class Inbox:
             self._membership.stop(leave=leave), *(fetcher.stop() for fetcher in self._fetchers.values())
         )
         if self._failure is not None and not self._failure.done():
-            self._failure.cancel()
+            self._failure.set_result(None)
 
     async def failed(self) -> None:
-        """Wait until a part of the inbox, or a call of the listener, ends on an error that is a bug; raise it.
+        """Wait until a part of the inbox, or a call of the listener, ends on an error that is a bug, and raise it.
 
-        Faults of brokers and networks are not among them: those are waited out.
+        Faults of brokers and networks are not among them: those are waited out. Returns when the inbox is stopped.
         """
         if self._failure is not None:
             await asyncio.shield(self._failure)

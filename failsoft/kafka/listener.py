@@ -22,7 +22,7 @@ class Fetched:
         timestamp: epoch seconds.
         is_append_time: the timestamp is the broker's, of the append; else it is the sender's.
         key: None if it has none.
-        value: None for a tombstone.
+        value: None for a tombstone, and for a record that cannot be decoded at all, which has nothing but its place.
         headers: in their order, repeats included; a header without value has an empty one here.
         size_bytes: key, value and headers.
     """

@@ -13,6 +13,7 @@ aiokafka 0.14 lacks four things that correctness here rests on (research/kafka.m
 # ruff: noqa: SLF001 - private members are what this module is for
 
 import asyncio
+import inspect
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -84,6 +85,18 @@ def position(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | Non
     """Return the offset that the consumer reads next, past gaps and markers; None while it looks for a valid one."""
     state = consumer._subscription.subscription.assignment.state_value(partition)
     return state.position if state is not None and state.has_valid_position else None
+
+
+def undecodable(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+    """Return where the decoding of fetched records has broken off: partition -> offset of the record that did it."""
+    broken = {}
+    for partition, result in consumer._fetcher._records.items():
+        records = getattr(result, "_partition_records", None)  # an error stands there too, which has none
+        if records is None or records._records_iterator is None:
+            continue
+        if inspect.getgeneratorstate(records._records_iterator) == inspect.GEN_CLOSED:
+            broken[partition] = records.next_fetch_offset
+    return broken
 
 
 def sender_is_alive(producer: AIOKafkaProducer) -> bool:

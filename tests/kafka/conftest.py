@@ -11,6 +11,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from failsoft.kafka.clients import close_consumer, connected_consumer
 from failsoft.kafka.connection import Connection
 from failsoft.kafka.inbox import Inbox
 from failsoft.kafka.listener import Fetched
@@ -35,6 +36,24 @@ async def until(condition: Callable[[], object], timeout_seconds: float = PATIEN
     async with asyncio.timeout(timeout_seconds):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def log_of(connection: Connection, topic: str) -> dict[tuple[int, int], bytes]:
+    """What a plain reader finds in a topic of two partitions: (partition, offset) -> value."""
+    consumer = await connected_consumer(connection)
+    try:
+        places = [TopicPartition(topic, number) for number in range(2)]
+        ends = await consumer.end_offsets(places)
+        consumer.assign(places)
+        for place in places:
+            consumer.seek(place, 0)
+        found: dict[tuple[int, int], bytes] = {}
+        while len(found) < sum(ends.values()):
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found |= {(record.partition, record.offset): record.value for record in records}
+        return found
+    finally:
+        await close_consumer(consumer)
 
 
 @dataclass

@@ -5,8 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalGenerationError, UnknownMemberIdError
 from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.record.util import calc_crc32c
 
 from failsoft.kafka import private
 from failsoft.kafka.connection import Connection
@@ -239,6 +241,35 @@ async def test_a_fetcher_that_silently_stops_is_replaced_and_goes_on_where_it_wa
     assert inbox._fetchers["batch"]._consumer is not stopped
 
 
+async def send_with_a_header_name_that_is_not_utf8(bootstrap: str, topic: str) -> None:
+    """What a producer in another language can send; aiokafka's own cannot, so its batch is altered on the way."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+    await producer.start()
+    try:
+        batch = producer.create_batch()
+        batch.append(timestamp=None, key=b"k", value=b"v", headers=[("name", b"")])
+        altered = bytearray(batch._build()).replace(b"name", b"\xff\xfe\xfd\xfc")
+        altered[17:21] = calc_crc32c(bytes(altered[21:])).to_bytes(4, "big")
+        batch._buffer = altered
+        await (await producer.send_batch(batch, topic, partition=0))
+    finally:
+        await producer.stop()
+
+
+async def test_a_record_that_cannot_be_decoded_comes_empty_in_its_place_and_blocks_nothing(new_stage, outbox):
+    stage, listener = await new_stage(1), Listener()
+    topic = stage.topics["batch"]
+    for value in (b"0", b"1"):
+        await outbox.send(topic, key=None, value=value)
+    await send_with_a_header_name_that_is_not_utf8(stage.connection.bootstrap_servers, topic)
+    await outbox.send(topic, key=None, value=b"3")
+    await stage.join(listener)
+    await until(lambda: len(listener.taken) >= 4)
+    assert [fetched.value for fetched in listener.taken] == [b"0", b"1", None, b"3"]
+    assert listener.offsets(Partition("batch", 0)) == [0, 1, 2, 3]
+    assert listener.taken[2].headers == ()
+
+
 async def test_a_commit_past_the_end_of_the_log_begins_at_its_beginning(new_stage, outbox):
     stage, first, second = await new_stage(1), Listener(), Listener()
     await outbox.send(stage.topics["batch"], key=None, value=b"")
@@ -248,6 +279,15 @@ async def test_a_commit_past_the_end_of_the_log_begins_at_its_beginning(new_stag
     await inbox.stop()
     await owns_everything(stage, second)
     assert second.positions[place] == 0
+
+
+async def test_waiting_for_a_failure_ends_with_the_stop(new_stage):
+    stage = await new_stage(1)
+    inbox = await stage.join(Listener())
+    waiting = asyncio.create_task(inbox.failed())
+    await inbox.stop()
+    async with asyncio.timeout(1):
+        assert await waiting is None
 
 
 async def test_a_callback_that_raises_ends_the_inbox_and_says_so(new_stage):

@@ -6,16 +6,13 @@ import uuid
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError, OutOfOrderSequenceNumber, UnknownError
 
-from failsoft.kafka.clients import close_consumer, connected_consumer
 from failsoft.kafka.connection import Connection
 from failsoft.kafka.outbox import Outbox, OutboxClosed, RecordRefused
 from failsoft.policy.errors import EnvironmentFailure
-from failsoft.testing import EmbeddedKafka
 
-from .conftest import create_topics, until
+from .conftest import create_topics, log_of, until
 
 pytestmark = pytest.mark.kafka
 
@@ -25,24 +22,6 @@ async def topic(kafka_bootstrap):
     name = f"outbox-{uuid.uuid4().hex[:8]}"
     await create_topics(kafka_bootstrap, {name: 2})
     return name
-
-
-async def log_of(connection: Connection, topic: str) -> dict[tuple[int, int], bytes]:
-    """What a plain reader finds in the topic: (partition, offset) -> value."""
-    consumer = await connected_consumer(connection)
-    try:
-        places = [TopicPartition(topic, number) for number in range(2)]
-        ends = await consumer.end_offsets(places)
-        consumer.assign(places)
-        for place in places:
-            consumer.seek(place, 0)
-        found: dict[tuple[int, int], bytes] = {}
-        while len(found) < sum(ends.values()):
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                found |= {(record.partition, record.offset): record.value for record in records}
-        return found
-    finally:
-        await close_consumer(consumer)
 
 
 def producer_of(outbox: Outbox) -> Any:
@@ -152,29 +131,3 @@ async def test_closing_waits_for_what_is_unanswered(connection, topic):
 async def test_without_a_broker_the_start_says_where_it_looked():
     with pytest.raises(EnvironmentFailure, match=r"127\.0\.0\.1:1"):
         await Outbox(Connection("127.0.0.1:1")).start()
-
-
-async def test_a_killed_broker_costs_no_record_and_closing_does_not_wait_for_it():
-    with EmbeddedKafka() as kafka:
-        connection = Connection(kafka.bootstrap_servers)
-        await create_topics(kafka.bootstrap_servers, {"t": 2})
-        outbox = Outbox(connection)
-        await outbox.start()
-        await asyncio.gather(*(outbox.send("t", key=b"%d" % n, value=b"%d" % n) for n in range(100)))
-        await asyncio.to_thread(kafka.kill)
-        sends = [asyncio.create_task(outbox.send("t", key=b"%d" % n, value=b"%d" % n)) for n in range(100, 200)]
-        await asyncio.to_thread(kafka.restart)
-        async with asyncio.timeout(40):
-            answers = await asyncio.gather(*sends)
-        log = await log_of(connection, "t")
-        assert set(log.values()) == {b"%d" % n for n in range(200)}
-        assert all(log[answer.partition, answer.offset] == b"%d" % n for n, answer in enumerate(answers, start=100))
-
-        await asyncio.to_thread(kafka.kill)
-        stuck = asyncio.create_task(outbox.send("t", key=b"k", value=b"never"))
-        await until(lambda: awaited(outbox))
-        began = time.monotonic()
-        await outbox.close(timeout_seconds=1.0)
-        assert time.monotonic() - began < 5
-        with pytest.raises(OutboxClosed):
-            await stuck
