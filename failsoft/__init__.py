@@ -1,6 +1,23 @@
-"""failsoft keeps AI inference alive when models fail: deadlines, declared degradation tiers and no lost request, on Kafka."""
+"""failsoft keeps AI inference alive when models fail: deadlines, declared degradation tiers and no lost request, on Kafka.
 
-from failsoft.endpoints import Busy, Call, Constant, EndpointBroken, Output, RequestRefused
-from failsoft.pipeline import Pipeline
+Names are imported when first used: pytest loads a plugin of this package in every session, and must not pay for all of it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from failsoft.endpoints import Busy, Call, Constant, EndpointBroken, Output, RequestRefused
+    from failsoft.pipeline import Pipeline
 
 __all__ = ["Busy", "Call", "Constant", "EndpointBroken", "Output", "Pipeline", "RequestRefused"]
+
+_HOMES = {"Pipeline": "failsoft.pipeline"}
+_ENDPOINTS = "failsoft.endpoints"
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module behind a public name."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, _ENDPOINTS)), name)

@@ -48,10 +48,11 @@ REFUSED_AT_EASE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One model tier as it stands now: its latency and this worker's permits."""
+    """One model tier as it stands now: its latency, this worker's permits, and whether it has stopped answering."""
 
     speed: Speed
     permits: int
+    is_stalled: bool = False
 
     @property
     def seconds_each(self) -> float:
@@ -119,12 +120,14 @@ def terms(rungs: list[Rung], tiers: int, *, share: float, budget_seconds: float,
     full = rungs[0]
     reserve = reserve_seconds(rungs, 0, tiers, margin_seconds)
     patience = patience_seconds(share, budget_seconds, reserve=reserve, full=full)
+    if full.is_stalled and patience < WINDOW_CAP * full.speed.q99:
+        patience = 0.0  # it would not outlast a probe
     return Terms(
         safe=reserve + full.speed.q95,
         edge=reserve + (full.speed.q70 if tiers > 1 else full.speed.q50),
         reserve=reserve,
         patience=patience,
-        limit=max(LIMIT_MIN, patience / full.seconds_each),
+        limit=max(LIMIT_MIN, patience / full.seconds_each) if patience else 0.0,
     )
 
 

@@ -14,8 +14,9 @@ from failsoft.policy.latency import LatencyWindow
 from failsoft.policy.outcome import Reason
 from failsoft.policy.request import ClassName
 from failsoft.policy.scheduling import Credits, Lane, must_run_now
-from failsoft.policy.settings import DEFAULT_PRIOR_SECONDS, StageSettings, TierSettings
+from failsoft.policy.settings import DEFAULT_PRIOR_SECONDS, FALLBACK_LEVEL, StageSettings, TierSettings
 from failsoft.policy.stage.work import LaneKey, Standing, Work
+from failsoft.policy.stall import Stall
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,34 @@ class GiveUp:
 class Endpoint:
     """What is known of one model tier and of the endpoint behind it."""
 
-    __slots__ = ("latency", "permits", "settings", "tried_at")
+    __slots__ = ("latency", "permits", "settings", "stall", "tried_at")
 
     def __init__(self, settings: TierSettings) -> None:
         self.settings = settings
         self.latency = LatencyWindow(settings.expected_seconds or DEFAULT_PRIOR_SECONDS)
         self.permits = Permits(settings.limit or 0)
+        self.stall = Stall()
         self.tried_at: float | None = None
+
+    def answered(self, seconds: float, *, now: float) -> None:
+        """A call was answered after so long."""
+        self.latency.answered(seconds, now=now)
+        self.stall.answered(self.permits.count, now=now)
+
+    def cut(self, started_at: float, *, now: float) -> None:
+        """A call was cut at its window."""
+        self.latency.cut(now - started_at, now=now)
+        window_seconds = tiers.WINDOW_CAP * self.latency.speed(now=now).q99
+        self.stall.cut(started_at, window_seconds=window_seconds, now=now)
+
+    def is_open(self, now: float) -> bool:
+        """Whether a call may start now."""
+        return self.permits.has_free and self.stall.allows(self.permits.in_flight, now=now)
+
+    def rung(self, now: float) -> tiers.Rung:
+        """What the tier rule reads of it."""
+        count = self.permits.count
+        return tiers.Rung(self.latency.speed(now=now), count, self.stall.is_stalled(count))
 
     def is_worth_a_probe(self, now: float) -> bool:
         """Whether it has stood idle for so long that its latency is not known any more, or never was.
@@ -73,8 +95,11 @@ class Dispatcher:
         self._backlog = dict.fromkeys(self._classes, 0)
         weights = {known.name: known.weight for known in settings.classes}
         self._full_credits, self._lower_credits = Credits(weights), Credits(weights)
+        levels = [endpoint.settings.level for endpoint in self.endpoints]
+        self._allowed_by_floor = [sum(level <= floor for level in levels) for floor in range(FALLBACK_LEVEL + 1)]
         self._now = 0.0
         self._rungs: list[tiers.Rung] = []
+        self._known_terms: dict[tuple[LaneKey, float], tiers.Terms] = {}
         self._next: list[Start | GiveUp] = []
 
     @property
@@ -137,11 +162,14 @@ class Dispatcher:
 
     def _look(self, now: float) -> None:
         self._now = now
-        self._rungs = [tiers.Rung(end.latency.speed(now=now), end.permits.count) for end in self.endpoints]
+        rungs = [endpoint.rung(now) for endpoint in self.endpoints]
+        if rungs != self._rungs:
+            self._rungs = rungs
+            self._known_terms.clear()
 
     def _allowed(self, floor: int) -> int:
         """How many of the model tiers, from the best, a request with this floor may use."""
-        return sum(endpoint.settings.level <= floor for endpoint in self.endpoints)
+        return self._allowed_by_floor[floor]
 
     def _remaining(self, work: Work) -> float:
         return work.deadline_at - self._now
@@ -151,14 +179,19 @@ class Dispatcher:
         return self._remaining(work) >= self._rungs[tier].speed.q50 + self._margin
 
     def _terms(self, work: Work) -> tiers.Terms:
-        name, floor = work.lane
-        return tiers.terms(
-            self._rungs,
-            self._allowed(floor),
-            share=self._classes[name].patience,
-            budget_seconds=work.budget_seconds,
-            margin_seconds=self._margin,
-        )
+        """The rule's figures for a request; the same for all of its lane with its budget, until a latency moves."""
+        key = (work.lane, work.budget_seconds)
+        known = self._known_terms.get(key)
+        if known is None:
+            name, floor = work.lane
+            known = self._known_terms[key] = tiers.terms(
+                self._rungs,
+                self._allowed(floor),
+                share=self._classes[name].patience,
+                budget_seconds=work.budget_seconds,
+                margin_seconds=self._margin,
+            )
+        return known
 
     def _filled(self, tier: int) -> list[Lane[Work]]:
         """The lanes in which somebody waits who may use this model tier."""
@@ -167,7 +200,7 @@ class Dispatcher:
     def _serve_urgent(self) -> None:
         for work in list(self._urgent):
             fits = [tier for tier in range(work.next_tier, self._allowed(work.lane[1])) if self._fits(work, tier)]
-            free = next((tier for tier in fits if self.endpoints[tier].permits.has_free), None)
+            free = next((tier for tier in fits if self.endpoints[tier].is_open(self._now)), None)
             if free is not None:
                 self._urgent.remove(work)
                 self._start(work, free)
@@ -189,7 +222,7 @@ class Dispatcher:
                     self._next.append(GiveUp(work))
 
     def _start_full(self) -> None:
-        while self.endpoints and self.endpoints[0].permits.has_free:
+        while self.endpoints and self.endpoints[0].is_open(self._now):
             chosen = self._choose_full(self._filled(0))
             if chosen is None:
                 return
@@ -221,7 +254,7 @@ class Dispatcher:
         return best if self._remaining(best) > self._terms(best).reserve else None
 
     def _start_lower(self, tier: int) -> None:
-        while self.endpoints[tier].permits.has_free:
+        while self.endpoints[tier].is_open(self._now):
             lanes = [lane for lane in self._filled(tier) if self._fits(lane.head, tier)]
             chosen = self._choose_lower(lanes, tier) if lanes else None
             if chosen is None:

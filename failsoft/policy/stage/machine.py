@@ -188,15 +188,15 @@ class StageMachine:
             raise IllegalTransition(f"call {event.call_id} finished twice, or was never started")
         work, call.work = call.work, None
         seconds = self._now - call.started_at
-        latency = self._endpoints[call.tier].latency
+        endpoint = self._endpoints[call.tier]
         if event.is_over:
             self._on_slot_freed(SlotFreed(event.call_id))
         if event.verdict is Verdict.OK:
-            latency.answered(seconds, now=self._now)
+            endpoint.answered(seconds, now=self._now)
         if work is None:
             return
         if event.verdict is Verdict.TIMEOUT:
-            latency.cut(seconds, now=self._now)
+            endpoint.cut(call.started_at, now=self._now)
         work.call_seconds += seconds
         work.call_id = None
         self._after_call(work, call.tier, event)
