@@ -1,9 +1,5 @@
 """Latency distributions, online: what "observed latency" means here.
 
-**Histogram.** Logarithmic buckets: ``key = ceil(log x / log gamma)``, ``gamma = (1 + a) / (1 - a)``, a value stands for
-``2 gamma^key / (gamma + 1)``, so that every quantile is within ``a`` = 1 % (DDSketch's mapping, Masson et al. 2019). Counts
-in a dict: two histograms merge by adding, and pure Python takes 345 ns a sample, half of what the packages take.
-
 **Window.** Slots of 10 s, the last six: half a minute says what the model does now, a minute holds enough samples at 1/s
 (Finagle keeps 3 x 10 s). Where the minute holds fewer than 30 samples, older slots are added until there are 30, at most
 five minutes back; what is still missing is filled up from the prior. A quiet tier thus keeps its own past before it falls
@@ -16,12 +12,10 @@ time" and not in the mean and q99 of answers (research/policy-lab.md §5, "windo
 
 import math
 from collections import deque
-from collections.abc import Iterable
 
+from failsoft.policy.histogram import LogHistogram
 from failsoft.policy.speed import Speed
 
-ACCURACY = 0.01
-"""Relative error of a quantile: far below what a decision can notice."""
 SLOT_SECONDS = 10.0
 WINDOW_SLOTS = 6
 EXTENDED_SLOTS = 30
@@ -29,54 +23,8 @@ ENOUGH_SAMPLES = 30
 """Below this many, quantiles lean on older slots and on the prior."""
 PRIOR_SIGMA = 0.5
 """Spread of a prior, as the sigma of a lognormal: model calls lie between .35 (fixed work) and 1.2 (free output length)."""
-LEAST_SECONDS = 0.001
-MOST_SECONDS = 3600.0
 
-_LOG_GAMMA = math.log((1 + ACCURACY) / (1 - ACCURACY))
-_VALUE_FACTOR = 2 / (math.exp(_LOG_GAMMA) + 1)
 _REFRESH_SHARE = 0.05
-
-
-class LogHistogram:
-    """Counts by logarithm. Values are seconds, clamped to 1 ms ... 1 h (at most about 760 keys)."""
-
-    __slots__ = ("count", "counts", "total_seconds")
-
-    def __init__(self) -> None:
-        self.counts: dict[int, float] = {}
-        self.total_seconds = 0.0
-        self.count = 0.0
-
-    def add(self, seconds: float, weight: float = 1.0) -> None:
-        """Count one value."""
-        clamped = min(max(seconds, LEAST_SECONDS), MOST_SECONDS)
-        key = math.ceil(math.log(clamped) / _LOG_GAMMA)
-        self.counts[key] = self.counts.get(key, 0.0) + weight
-        self.total_seconds += clamped * weight
-        self.count += weight
-
-    def merge(self, other: "LogHistogram") -> None:
-        """Add all of another histogram's counts to this one."""
-        for key, weight in other.counts.items():
-            self.counts[key] = self.counts.get(key, 0.0) + weight
-        self.total_seconds += other.total_seconds
-        self.count += other.count
-
-    def mean(self) -> float:
-        """Mean of all values, seconds; 0 when empty."""
-        return self.total_seconds / self.count if self.count else 0.0
-
-    def quantiles(self, wanted: Iterable[float]) -> list[float]:
-        """Values at the wanted ranks (ascending, 0-1), seconds; zeros when empty."""
-        keys = sorted(self.counts)
-        found, seen, index = [], 0.0, 0
-        for rank in wanted:
-            target = rank * self.count
-            while index < len(keys) - 1 and seen + self.counts[keys[index]] < target:
-                seen += self.counts[keys[index]]
-                index += 1
-            found.append(_VALUE_FACTOR * math.exp(keys[index] * _LOG_GAMMA) if keys else 0.0)
-        return found
 
 
 class _Slot:
