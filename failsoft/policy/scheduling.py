@@ -17,6 +17,7 @@ queue, the last responsible moment has come. Tested at ranks 1, 2, 4, 8 ... of e
 doubles, and the safety covers it.
 """
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
@@ -116,8 +117,11 @@ class Credits:
         return self._charged[request_class]
 
 
-def must_run_now(lanes: Iterable[Lane[W]], *, now: float, reserve_seconds: float, seconds_each: float) -> bool:
-    """Whether waiting longer would make this tier late for somebody.
+def spare_seconds(lanes: Iterable[Lane[W]], *, now: float, reserve_seconds: float, seconds_each: float) -> float:
+    """How long all of these may still wait before this tier would be late for one of them; zero or less: run one now.
+
+    One more arrival takes at most ``SAFETY * seconds_each`` from it, and time what passes: a caller that keeps account need
+    not ask again before it is used up.
 
     Args:
         lanes: those that may use the tier.
@@ -126,14 +130,13 @@ def must_run_now(lanes: Iterable[Lane[W]], *, now: float, reserve_seconds: float
         seconds_each: mean service time over permits: how fast the tier works a queue off.
     """
     filled = [lane for lane in lanes if lane]
-    if not filled:
-        return False
     each = SAFETY * seconds_each
     start = now + reserve_seconds
-    if min(lane.head.deadline_at for lane in filled) > start + each * sum(map(len, filled)):
-        return False  # even the earliest could wait for all: no need to rank them
-    return any(
-        entry.deadline_at <= start + each * sum(lane.count_due_by(entry.deadline_at) for lane in filled)
-        for ranked in filled
-        for entry in ranked.at_doubling_ranks()
+    return min(
+        (
+            entry.deadline_at - start - each * sum(lane.count_due_by(entry.deadline_at) for lane in filled)
+            for ranked in filled
+            for entry in ranked.at_doubling_ranks()
+        ),
+        default=math.inf,
     )

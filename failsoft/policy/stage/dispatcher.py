@@ -5,6 +5,7 @@ serve in time any more; the full tier; the lower tiers, best first. Each step lo
 does not grow with what waits.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from failsoft.policy.concurrency import Permits
 from failsoft.policy.latency import LatencyWindow
 from failsoft.policy.outcome import Reason
 from failsoft.policy.request import ClassName
-from failsoft.policy.scheduling import Credits, Lane, must_run_now
+from failsoft.policy.scheduling import SAFETY, Credits, Lane, spare_seconds
 from failsoft.policy.settings import DEFAULT_PRIOR_SECONDS, FALLBACK_LEVEL, StageSettings, TierSettings
 from failsoft.policy.stage.work import LaneKey, Standing, Work
 from failsoft.policy.stall import Stall
@@ -100,6 +101,8 @@ class Dispatcher:
         self._now = 0.0
         self._rungs: list[tiers.Rung] = []
         self._known_terms: dict[tuple[LaneKey, float], tiers.Terms] = {}
+        self._at_ease_until: list[float] = []
+        self._hopeless_below: list[float] = [math.inf] * (FALLBACK_LEVEL + 1)
         self._next: list[Start | GiveUp] = []
 
     @property
@@ -130,8 +133,10 @@ class Dispatcher:
             waiting = {other.request_class for other in self._lanes.values() if other}
             self._full_credits.begin_waiting(name, waiting)
             self._lower_credits.begin_waiting(name, waiting)
+        self._look(now)
+        for tier, rung in enumerate(self._rungs):
+            self._at_ease_until[tier] -= SAFETY * rung.seconds_each
         if self._allowed(floor):
-            self._look(now)
             work.fits_full = self._remaining(work) >= self._terms(work).edge
         lane.push(work)
 
@@ -166,6 +171,11 @@ class Dispatcher:
         if rungs != self._rungs:
             self._rungs = rungs
             self._known_terms.clear()
+            self._at_ease_until = [-math.inf] * len(rungs)
+            self._hopeless_below = [
+                min((rung.speed.q50 + self._margin for rung in rungs[:allowed]), default=math.inf)
+                for allowed in self._allowed_by_floor
+            ]
 
     def _allowed(self, floor: int) -> int:
         """How many of the model tiers, from the best, a request with this floor may use."""
@@ -211,10 +221,11 @@ class Dispatcher:
     def _end_hopeless(self) -> None:
         """Heads that no model tier can serve in time; one of them may be the probe of a tier that stands idle."""
         for lane in self._lanes.values():
-            allowed = range(self._allowed(lane.floor))
-            while lane and not any(self._fits(lane.head, tier) for tier in allowed):
+            hopeless_by = self._now + self._hopeless_below[lane.floor]
+            while lane and lane.head.deadline_at < hopeless_by:
                 work = lane.head
                 lane.remove(work)
+                allowed = range(self._allowed(lane.floor))
                 probe = next((tier for tier in allowed if self.endpoints[tier].is_worth_a_probe(self._now)), None)
                 if probe is not None and self._remaining(work) > self._margin:
                     self._start(work, probe)
@@ -263,15 +274,27 @@ class Dispatcher:
 
     def _choose_lower(self, lanes: list[Lane[Work]], tier: int) -> Work | None:
         """Who cannot wait any longer; else who has been refused for as long as its class is patient."""
-        rung = self._rungs[tier]
         refused = [lane for lane in lanes if self._is_refused(lane)]
         first = min(refused, key=lambda lane: self._lower_credits.charged(lane.request_class), default=None)
-        reserve = rung.speed.q99 + self._margin
-        if must_run_now(lanes, now=self._now, reserve_seconds=reserve, seconds_each=rung.seconds_each):
+        if self._must_run_now(lanes, tier):
             pressed = min(lanes, key=lambda lane: lane.head.deadline_at)
             if pressed not in refused or self._remaining(pressed.head) <= tiers.REFUSED_AT_EASE_SECONDS:
                 return pressed.head
         return None if first is None else first.head
+
+    def _must_run_now(self, lanes: list[Lane[Work]], tier: int) -> bool:
+        """Whether waiting longer would make this tier late for somebody. Looked at again only when the spare time is used up."""
+        if self._now < self._at_ease_until[tier]:
+            return False
+        rung = self._rungs[tier]
+        spare = spare_seconds(
+            lanes,
+            now=self._now,
+            reserve_seconds=rung.speed.q99 + self._margin,
+            seconds_each=rung.seconds_each,
+        )
+        self._at_ease_until[tier] = self._now + spare
+        return spare <= 0
 
     def _is_refused(self, lane: Lane[Work]) -> bool:
         known = self._terms(lane.head)
