@@ -79,7 +79,7 @@ class Fetcher:
         self._positions: dict[int, int] = {}
         self._ends: dict[int, int] = {}
         self._undecodable: dict[int, int] = {}
-        self._oldest_at: float | None = None
+        self._head_at: float | None = None
         self._moved_at = 0.0
         self._woken = asyncio.Event()
 
@@ -136,6 +136,8 @@ class Fetcher:
                 taken = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=1 if self._undecodable else room)
             except UnicodeDecodeError:  # a header name that is not UTF-8: aiokafka gives up all that it has fetched
                 found = private.undecodable(self._consumer)
+                if not found:
+                    raise
                 self._undecodable |= {place.partition: offset for place, offset in found.items()}
                 log.error("%s: records that cannot be decoded at %s", self._topic, self._undecodable)
                 return
@@ -146,7 +148,7 @@ class Fetcher:
             self._ends[number] = max(self._ends.get(number, 0), self._consumer.highwater(self._place(number)) or 0)
         if batch:
             self._moved_at = time.monotonic()
-            self._oldest_at = min(record.timestamp for record in batch)
+            self._head_at = min(record.timestamp for record in batch)
             self._taker.records(batch)
         self._report()
 
@@ -187,10 +189,14 @@ class Fetcher:
             self._report()
 
     def _report(self) -> None:
-        """Tell how much of what is ours is still in the log; the log's head is about as old as what was taken last."""
-        backlog = self._backlog()
-        age = 0.0 if self._oldest_at is None else max(0.0, self._wall_clock() - self._oldest_at)
-        self._taker.backlog(self._class, backlog, age if backlog else 0.0)
+        """Tell how much of what is ours is still in the log, and how old its head is at most.
+
+        It is no older than what was taken last, nor than the last time when nothing was left. Before either it is not known, 0.
+        """
+        backlog, now = self._backlog(), self._wall_clock()
+        if self._positions and not backlog:
+            self._head_at = now
+        self._taker.backlog(self._class, backlog, 0.0 if self._head_at is None else max(0.0, now - self._head_at))
 
     def _backlog(self) -> int:
         return sum(max(0, self._ends.get(number, 0) - position) for number, position in self._positions.items())

@@ -95,8 +95,9 @@ class Inbox:
             )
         self._failure = asyncio.get_running_loop().create_future()
         try:
-            await asyncio.gather(*(fetcher.start() for fetcher in self._fetchers.values()))
-            await self._membership.start()
+            for fetcher in self._fetchers.values():
+                await fetcher.start()
+            await self._membership.start(partitions=max(counts.values()))
         except BaseException:
             await self.stop()
             raise

@@ -48,7 +48,7 @@ class InboxListener(Protocol):
         """Take these: all of one class, in order of offsets within each partition, no more than there was room for."""
 
     def backlog(self, request_class: ClassName, records: int, oldest_age_seconds: float) -> None:
-        """Learn how much of the class is still in the log, and how old the oldest of what was last handed over is."""
+        """Learn how much of the class is still in the log, and how old its oldest record is at most."""
 
     def assigned(self, positions: Mapping[Partition, int], assignment: int, share: float) -> None:
         """Own these from here on; the positions are the offsets of the first records that will come."""

@@ -96,11 +96,16 @@ class Membership:
         self._fence: private.Fence | None = None
         self._owned: dict[Partition, int] = {}
         self._committed: dict[Partition, int] = {}
+        self._partitions = 1
         self._share = 0.0
         self._positioning: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Connect and begin to join. The owner is told what is gained when the group has decided."""
+    async def start(self, *, partitions: int) -> None:
+        """Connect and begin to join a stage of so many partition numbers. The owner hears what is gained."""
+        self._partitions = partitions
+        await self._connect()
+
+    async def _connect(self) -> None:
         self._consumer = await connected_consumer(
             self._connection, partition_assignment_strategy=(ByNumber(),), **self._options
         )
@@ -213,7 +218,7 @@ class Membership:
         await close_consumer(self._consumer)
         while True:
             try:
-                return await self.start()
+                return await self._connect()
             except EnvironmentFailure as error:
                 log.warning("membership still without a broker: %s", error)
                 await asyncio.sleep(POLL_SECONDS)
@@ -224,9 +229,9 @@ class Membership:
             await asyncio.wait([self._positioning])
 
     def _share_of(self, partitions: Collection[Partition]) -> float:
-        """Return the part of all numbers of the stage that these have."""
+        """Return the part of all numbers of the stage that these have. The client may not know of added ones yet, or at all."""
         counts = [len(self._consumer.partitions_for_topic(topic) or ()) for topic in self._topics.values()]
-        return len({partition.number for partition in partitions}) / max(*counts, 1)
+        return len({partition.number for partition in partitions}) / max(*counts, self._partitions)
 
     def _place(self, partition: Partition) -> TopicPartition:
         return TopicPartition(self._topics[partition.request_class], partition.number)

@@ -159,7 +159,7 @@ class Outbox:
         record = _Record(topic, key, value, tuple(headers), partition)
         for pause_seconds in itertools.chain(PAUSES_SECONDS, itertools.repeat(PAUSES_SECONDS[-1])):
             try:
-                return await self._send_once(await self._healthy_line(), record)
+                return await self._send_once(self._healthy_line() or await self._next_line(), record)
             except _NotSent as error:
                 log.warning("sending to %s again: %s", topic, error)
             await self._pause(pause_seconds)
@@ -238,12 +238,17 @@ class Outbox:
         self._clearing.add(clearing)
         clearing.add_done_callback(self._clearing.discard)
 
-    async def _healthy_line(self) -> _Line:
-        """Return the producer in use; one caller makes a new one when that was given up, the others wait for it."""
+    def _healthy_line(self) -> _Line | None:
+        """Return the producer in use, unless it was given up."""
+        is_usable = self._line is not None and not self._line.is_given_up and not self._closed.is_set()
+        return self._line if is_usable else None
+
+    async def _next_line(self) -> _Line:
+        """Replace the producer that was given up; one caller makes the new one, the others wait for it."""
         async with self._connecting:
             while not self._closed.is_set():
-                if self._line is not None and not self._line.is_given_up:
-                    return self._line
+                if line := self._healthy_line():
+                    return line
                 try:
                     self._line = await self._connected()
                 except EnvironmentFailure as error:

@@ -1,6 +1,7 @@
 """The inbox against a real broker: each rule of research/kafka.md that it was built for, by name."""
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,7 +42,7 @@ def answer_one_heartbeat_with_coordinator_load(inbox: Inbox) -> list[HeartbeatRe
     return answered
 
 
-async def owns_everything(stage: Stage, listener: Listener, **options: float) -> Inbox:
+async def owns_everything(stage: Stage, listener: Listener, **options: Any) -> Inbox:
     inbox = await stage.join(listener, **options)
     await until(lambda: listener.owned.keys() == stage.everything)
     return inbox
@@ -77,6 +78,22 @@ async def test_a_flood_of_batch_does_not_delay_interactive(new_stage, outbox):
     assert len(listener.taken) == 11
     await until(lambda: listener.backlogs["batch"][0] == 2_990)
     assert listener.backlogs["batch"][1] > 0
+
+
+async def test_the_age_of_a_backlog_is_that_of_its_own_and_not_of_what_was_taken_before(new_stage, outbox):
+    now = [time.time()]
+    stage, listener = await new_stage(1), Listener(rooms={"batch": 1})
+    await owns_everything(stage, listener, wall_clock=lambda: now[0])
+    await outbox.send(stage.topics["batch"], key=None, value=b"")
+    await until(lambda: listener.taken and listener.backlogs["batch"] == (0, 0.0))
+    now[0] += 7_200
+    listener.backlogs.clear()
+    await until(lambda: "batch" in listener.backlogs)
+    await outbox.send(stage.topics["batch"], key=None, value=b"")
+    await until(lambda: listener.backlogs["batch"][0] == 1)
+    assert listener.backlogs["batch"][1] == 0.0
+    now[0] += 5
+    await until(lambda: listener.backlogs["batch"] == (1, 5.0))
 
 
 async def test_equal_numbers_of_all_classes_are_with_one_member_and_counts_differ_by_one_at_most(new_stage):

@@ -2,6 +2,7 @@ import logging
 
 import aiokafka.conn  # noqa: F401 - its logger must exist
 import pytest
+from aiokafka.errors import GroupCoordinatorNotAvailableError, NotLeaderForPartitionError, OutOfOrderSequenceNumber
 
 from failsoft.kafka.logs import Repeats, hold_back_aiokafka
 
@@ -24,6 +25,22 @@ def test_kinds_are_told_apart_by_their_template_and_not_by_their_values():
     assert [bool(lines.filter(line)) for line in (record("to %s", "a"), record("to %s", "b"), record("from %s", "a"))] == [
         True, False, True,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("argument", "level"),
+    [
+        (GroupCoordinatorNotAvailableError(), logging.INFO),
+        (NotLeaderForPartitionError, logging.INFO),
+        (OutOfOrderSequenceNumber(), logging.ERROR),
+        (ConnectionRefusedError(), logging.ERROR),
+        ("aiokafka", logging.ERROR),
+    ],
+)
+def test_what_is_retried_anyway_is_no_alarm(argument, level):
+    line = record("failed: %s", argument)
+    assert Repeats().filter(line)
+    assert line.levelno == level
 
 
 @pytest.mark.parametrize("name", ["aiokafka", "aiokafka.conn", "aiokafka.producer.producer"])
