@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from failsoft.kafka import private
+from failsoft.kafka.backlog import Backlog
 from failsoft.kafka.clients import close_consumer, connected_consumer
 from failsoft.kafka.connection import Connection
 from failsoft.kafka.listener import Fetched, InboxListener
@@ -77,9 +78,8 @@ class Fetcher:
         self._consumer: AIOKafkaConsumer = None
         self._assignments: dict[int, int] = {}
         self._positions: dict[int, int] = {}
-        self._ends: dict[int, int] = {}
+        self._backlog = Backlog()
         self._undecodable: dict[int, int] = {}
-        self._head_at: float | None = None
         self._moved_at = 0.0
         self._woken = asyncio.Event()
 
@@ -103,8 +103,9 @@ class Fetcher:
         """Drop these; no record of them is handed over any more."""
         self._remember_positions()
         for number in numbers:
-            for known in (self._positions, self._assignments, self._ends, self._undecodable):
+            for known in (self._positions, self._assignments, self._undecodable):
                 known.pop(number, None)
+            self._backlog.forget(number)
         self._assign()
 
     def wake(self) -> None:
@@ -145,10 +146,10 @@ class Fetcher:
             batch = [self._fetched(record) for records in taken.values() for record in records]
         self._remember_positions()
         for number in self._positions:
-            self._ends[number] = max(self._ends.get(number, 0), self._consumer.highwater(self._place(number)) or 0)
+            self._backlog.seen_end(number, self._consumer.highwater(self._place(number)))
         if batch:
             self._moved_at = time.monotonic()
-            self._head_at = min(record.timestamp for record in batch)
+            self._backlog.taken(min(record.timestamp for record in batch))
             self._taker.records(batch)
         self._report()
 
@@ -189,17 +190,7 @@ class Fetcher:
             self._report()
 
     def _report(self) -> None:
-        """Tell how much of what is ours is still in the log, and how old its head is at most.
-
-        It is no older than what was taken last, nor than the last time when nothing was left. Before either it is not known, 0.
-        """
-        backlog, now = self._backlog(), self._wall_clock()
-        if self._positions and not backlog:
-            self._head_at = now
-        self._taker.backlog(self._class, backlog, 0.0 if self._head_at is None else max(0.0, now - self._head_at))
-
-    def _backlog(self) -> int:
-        return sum(max(0, self._ends.get(number, 0) - position) for number, position in self._positions.items())
+        self._taker.backlog(self._class, *self._backlog.told(self._positions, now=self._wall_clock()))
 
     async def _look_up_ends(self) -> None:
         """Ask for the ends of the log: fetches bring them only as long as something is pulled."""
@@ -207,7 +198,9 @@ class Fetcher:
             return
         async with asyncio.timeout(END_SECONDS):
             ends = await self._consumer.end_offsets([self._place(number) for number in self._positions])
-        self._ends = {tp.partition: end for tp, end in ends.items() if tp.partition in self._positions}
+        for place, end in ends.items():
+            if place.partition in self._positions:  # it may have been lost meanwhile
+                self._backlog.seen_end(place.partition, end)
 
     async def _look_into_stall(self) -> None:
         """Replace a client that brings nothing although there is something; with the broker gone there is nothing to know."""
@@ -216,14 +209,12 @@ class Fetcher:
             await self._look_up_ends()
         except (KafkaError, TimeoutError):
             return
-        if self._backlog():
+        if self._backlog.records(self._positions):
             await self._replace()
 
     async def _replace(self) -> None:
         """Go on with a new client, from where this one has got to."""
-        log.error(
-            "%s: nothing fetched in %.0f s with %d records there", self._topic, self._stall_seconds, self._backlog()
-        )
+        log.error("%s: nothing was fetched in %.0f s although there is something", self._topic, self._stall_seconds)
         await close_consumer(self._consumer)
         while True:
             try:
