@@ -13,8 +13,9 @@ possible at twice the load).
 
 **Must run now.** A lower tier with ``permits`` and mean service ``mean`` clears n requests in ``n mean / permits``. So the
 requests due by ``d`` fit only while ``d - now - reserve - safety n mean / permits > 0``; when that fails anywhere in the
-queue, the last responsible moment has come. Tested at ranks 1, 2, 4, 8 ... of each lane: between two ranks the need at most
-doubles, and the safety covers it.
+queue, the last responsible moment has come. Tested at ranks 1, 2, 4, 8 ... of each lane: between two ranks the need less than
+doubles, and a safety of 2 covers just that. (Take anyone with n due by its deadline d. Each lane has a tested entry at half or
+more of its part of n; the latest of these is due before d, with more than n / 2 due by then.)
 """
 
 import math
@@ -25,8 +26,9 @@ from typing import Generic, Protocol, TypeVar
 
 from failsoft.policy.request import ClassName
 
-SAFETY = 1.25
-"""On the time that a lower tier needs for those before: 1 to 2 made no measurable difference (policy-lab.md §5)."""
+SAFETY = 2.0
+"""On the time that a lower tier needs for those before: what looking at doubling ranks only may overlook. 1 to 2 made no
+measurable difference (policy-lab.md §5)."""
 
 
 class Waiting(Protocol):

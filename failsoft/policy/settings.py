@@ -73,6 +73,8 @@ class ClassSettings:
             raise ConfigurationError(f"class {self.name}: 0 < deadline <= deadline_max does not hold")
         if not 0 <= self.patience <= 1:
             raise ConfigurationError(f"class {self.name}: patience {self.patience} is not between 0 and 1")
+        if self.floor not in {FULL_LEVEL, REDUCED_LEVEL, FALLBACK_LEVEL}:
+            raise ConfigurationError(f"class {self.name}: floor {self.floor} is not 1, 2 or 3")
 
 
 def default_patience(position: int, classes: int) -> float:

@@ -144,13 +144,14 @@ def window_seconds(
 ) -> float:
     """The longest time that one call at this tier may take.
 
-    The next tier's reserve is kept back as long as that leaves this tier an even chance; for the full tier it always does,
-    because only then is it called.
+    The next tier's reserve is kept back as long as that leaves this tier an even chance; for the full tier it does whenever
+    the rule calls it. A probe of the full tier keeps it back as long as anything is left: below, no next tier could use it.
     """
     speed = rungs[tier].speed
     is_last = tier + 1 >= tiers
     cap = (LAST_WINDOW_CAP if is_last else WINDOW_CAP) * speed.q99
     reserve = reserve_seconds(rungs, tier, tiers, margin_seconds)
-    if tier > 0 and remaining_seconds - reserve < speed.q50:
+    enough = speed.q50 if tier > 0 else 0.0
+    if remaining_seconds - reserve <= enough:
         reserve = margin_seconds
     return min(remaining_seconds - reserve, cap)

@@ -1,0 +1,106 @@
+import math
+
+import pytest
+
+from failsoft.policy.histogram import ACCURACY
+from failsoft.policy.latency import ENOUGH_SAMPLES, LatencyWindow
+
+
+def within(seconds: float) -> object:
+    """Equal up to the accuracy of a quantile."""
+    return pytest.approx(seconds, rel=ACCURACY * 1.001)
+
+
+def window_of(*answers: tuple[float, int, float], prior: float = 1.0) -> LatencyWindow:
+    """A window that saw answers: (instant, how many, seconds)."""
+    found = LatencyWindow(prior)
+    for at, count, seconds in answers:
+        for _ in range(count):
+            found.answered(seconds, now=at)
+    return found
+
+
+def test_before_anything_is_seen_the_prior_counts():
+    speed = LatencyWindow(0.2).speed(now=0.0)
+    assert speed.samples == 0
+    assert speed.q50 == pytest.approx(0.2, rel=0.05)
+    # A lognormal of sigma .5, whose quantile is the median times exp(sigma z); 30 points of it know no rank above 29.5.
+    assert speed.q70 == pytest.approx(0.2 * math.exp(0.5 * 0.524), rel=0.05)
+    assert speed.q90 == pytest.approx(0.2 * math.exp(0.5 * 1.282), rel=0.05)
+    assert speed.q95 == pytest.approx(0.2 * math.exp(0.5 * 1.645), rel=0.05)
+    assert speed.q99 == pytest.approx(0.2 * math.exp(0.5 * 2.128), rel=0.05)
+    assert speed.mean == pytest.approx(0.2 * math.exp(0.5**2 / 2), rel=0.05)
+
+
+def test_a_few_samples_are_weighed_against_the_prior():
+    speed = window_of((0.0, 10, 0.01), prior=1.0).speed(now=0.0)
+    assert speed.samples == 10
+    assert speed.mean == pytest.approx((10 * 0.01 + 20 * LatencyWindow(1.0).speed(now=0.0).mean) / 30, rel=0.02)
+    assert speed.q50 > 0.3
+
+
+@pytest.mark.parametrize("prior", [0.02, 5.0])
+def test_a_wrong_prior_is_outvoted_by_thirty_samples(prior):
+    speed = window_of((0.0, ENOUGH_SAMPLES, 0.2), prior=prior).speed(now=0.0)
+    assert (speed.mean, speed.q50, speed.q95, speed.q99) == (within(0.2),) * 4
+
+
+def test_a_call_that_was_cut_counts_where_being_in_time_is_asked_and_not_as_an_answer():
+    seen = window_of((0.0, 40, 0.1))
+    for _ in range(60):
+        seen.cut(2.0, now=0.0)
+    speed = seen.speed(now=0.0)
+    assert (speed.q50, speed.q70, speed.q90, speed.q95) == (within(2.0),) * 4
+    assert (speed.mean, speed.q99) == (within(0.1), within(0.1))
+    assert speed.samples == 100
+
+
+def test_while_a_model_hangs_the_cap_of_its_window_stays_what_its_answers_made_it():
+    seen = window_of((0.0, 100, 0.2))
+    before = seen.speed(now=0.0).q99
+    for second in range(20):
+        for _ in range(10):
+            seen.cut(2 * seen.speed(now=float(second)).q99, now=float(second))
+    assert seen.speed(now=20.0).q99 == before
+    assert seen.speed(now=20.0).q50 == within(2 * before)
+
+
+@pytest.mark.parametrize(
+    ("at", "samples", "median"),
+    [
+        pytest.param(59.0, 90, 1.0, id="within the minute both count"),
+        pytest.param(60.0, 90, 1.0, id="to the end of the minute"),
+        pytest.param(61.0, 40, 0.1, id="after it only the new ones"),
+    ],
+)
+def test_samples_age_out_after_a_minute(at, samples, median):
+    seen = window_of((0.0, 50, 1.0), (55.0, 40, 0.1))
+    speed = seen.speed(now=at)
+    assert (speed.samples, speed.q50) == (samples, within(median))
+
+
+@pytest.mark.parametrize(
+    ("at", "samples", "median"),
+    [(61.0, 40, 0.1), (299.0, 40, 0.1), (301.0, 0, 1.0)],
+)
+def test_a_quiet_tier_keeps_its_own_past_for_five_minutes_before_it_falls_back_on_the_prior(at, samples, median):
+    speed = window_of((0.0, 40, 0.1), prior=1.0).speed(now=at)
+    assert speed.samples == samples
+    assert speed.q50 == pytest.approx(median, rel=0.05)
+
+
+def test_older_samples_are_added_only_until_there_are_enough():
+    seen = window_of((0.0, 40, 9.0), (100.0, 20, 1.0), (200.0, 20, 0.1))
+    speed = seen.speed(now=205.0)
+    assert speed.samples == 40
+    assert speed.q99 == within(1.0)
+
+
+def test_figures_are_computed_anew_when_a_twentieth_of_the_samples_is_new():
+    seen = window_of((0.0, 100, 0.1))
+    before = seen.speed(now=0.0)
+    for _ in range(5):
+        seen.answered(9.0, now=0.0)
+    assert seen.speed(now=0.0) == before
+    seen.answered(9.0, now=0.0)
+    assert seen.speed(now=0.0).q99 == within(9.0)

@@ -1,0 +1,159 @@
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from failsoft.policy.offsets import SPAN_MAX, OffsetLedger, OffsetTracker
+from failsoft.policy.request import Partition, RecordId
+
+PARTITION = Partition("standard", 3)
+
+
+def record(offset: int) -> RecordId:
+    return RecordId(*PARTITION, offset)
+
+
+def tracker(started: list[int], finished: list[int], position: int = 0) -> OffsetTracker:
+    found = OffsetTracker(position)
+    for offset in started:
+        found.started(offset)
+    for offset in finished:
+        found.finished(offset)
+    return found
+
+
+def test_the_watermark_is_the_first_record_that_is_not_done():
+    for finished, watermark, above in (
+        ([], 5, set()),
+        ([5], 6, set()),
+        ([6], 5, {6}),
+        ([7, 6], 5, {6, 7}),
+        ([7, 5], 6, {7}),
+        ([7, 6, 5], 8, set()),
+        ([5, 5, 5], 6, set()),
+    ):
+        found = tracker([5, 6, 7], finished, position=5)
+        assert found.low_watermark == watermark
+        assert found.finished_above == above
+
+
+def test_gaps_in_the_log_are_stepped_over_once_what_is_before_them_is_done():
+    assert tracker([5, 9, 20], [5]).low_watermark == 9
+    assert tracker([5, 9, 20], [5, 9, 20]).low_watermark == 21
+
+
+def test_before_anything_arrives_the_position_stands():
+    found = tracker([], [], position=42)
+    assert (found.low_watermark, found.highest_started, found.span) == (42, 41, 0)
+
+
+def test_a_record_below_what_was_taken_is_not_new():
+    found = tracker([5, 9], [])
+    assert [found.started(offset) for offset in (5, 7, 9, 10)] == [False, False, False, True]
+
+
+def test_a_record_that_was_never_taken_cannot_be_finished():
+    assert tracker([5, 6], [4, 7, 100]).low_watermark == 5
+
+
+def test_the_span_counts_what_a_crash_would_repeat():
+    found = tracker([5, 6, 7, 8], [6, 8], position=5)
+    assert (found.span, found.highest_started) == (4, 8)
+
+
+def test_a_class_takes_no_more_while_one_of_its_partitions_has_as_much_past_its_watermark_as_a_commit_can_describe():
+    ledger = OffsetLedger()
+    ledger.assign({PARTITION: 0, Partition("standard", 4): 0, Partition("batch", 3): 0}, 1)
+    for offset in range(SPAN_MAX):
+        assert not ledger.is_too_wide("standard")
+        ledger.started(record(offset))
+        if offset:
+            ledger.finished(record(offset), 1)
+    assert ledger.is_too_wide("standard")
+    assert not ledger.is_too_wide("batch")
+    ledger.finished(record(0), 1)
+    assert not ledger.is_too_wide("standard")
+
+
+def test_a_record_of_a_partition_of_others_is_not_taken():
+    ledger = OffsetLedger()
+    ledger.assign({PARTITION: 0}, 1)
+    ledger.revoke([PARTITION])
+    assert ledger.started(record(0)) is None
+
+
+def test_what_was_given_out_to_be_committed_is_not_given_out_again():
+    ledger = OffsetLedger()
+    ledger.assign({PARTITION: 7}, 1)
+    assert not ledger.has_uncommitted
+    ledger.started(record(7))
+    ledger.finished(record(7), 1)
+    assert ledger.has_uncommitted
+    assert ledger.to_commit() == {PARTITION: (1, 8)}
+    assert not ledger.has_uncommitted
+    assert ledger.to_commit() == {}
+
+
+class Partitions(RuleBasedStateMachine):
+    """One partition comes and goes; its records finish in any order, also those of assignments that are over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = OffsetLedger()
+        self.assignment = 0
+        self.is_owned = False
+        self.position = 0
+        self.committed = 0
+        self.unfinished: set[int] = set()
+        self.ever_started: list[tuple[int, int]] = []
+
+    @precondition(lambda self: not self.is_owned)
+    @rule(behind=st.integers(0, 3))
+    def gain(self, behind: int) -> None:
+        """Gained from the committed offset, or from before it, where a commit got lost."""
+        self.assignment += 1
+        self.is_owned = True
+        self.position = self.committed = max(0, self.committed - behind)
+        self.unfinished = set()
+        self.ledger.assign({PARTITION: self.position}, self.assignment)
+
+    @precondition(lambda self: self.is_owned)
+    @rule()
+    def lose(self) -> None:
+        self.is_owned = False
+        self.unfinished = set()
+        self.ledger.revoke([PARTITION])
+
+    @rule(gap=st.integers(0, 3))
+    def start(self, gap: int) -> None:
+        offset = self.position + gap
+        found = self.ledger.started(record(offset))
+        assert found == (self.assignment if self.is_owned else None)
+        if self.is_owned:
+            self.position = offset + 1
+            self.unfinished.add(offset)
+            self.ever_started.append((self.assignment, offset))
+
+    @precondition(lambda self: self.is_owned and self.position)
+    @rule(back=st.integers(1, 5))
+    def start_again(self, back: int) -> None:
+        assert self.ledger.started(record(max(0, self.position - back))) is None
+
+    @precondition(lambda self: self.ever_started)
+    @rule(choice=st.integers(0, 1_000))
+    def finish(self, choice: int) -> None:
+        assignment, offset = self.ever_started[choice % len(self.ever_started)]
+        self.ledger.finished(record(offset), assignment)
+        if self.is_owned and assignment == self.assignment:
+            self.unfinished.discard(offset)
+
+    @rule()
+    def commit(self) -> None:
+        """No offset above any unfinished one, never back, and all there is."""
+        watermark = min(self.unfinished, default=self.position)
+        moved = self.is_owned and watermark > self.committed
+        assert self.ledger.has_uncommitted == moved
+        assert self.ledger.to_commit() == ({PARTITION: (self.assignment, watermark)} if moved else {})
+        if moved:
+            self.committed = watermark
+
+
+TestPartitions = Partitions.TestCase
