@@ -15,10 +15,12 @@ private      every touch of aiokafka's private parts
 ===========  =====================================================================================
 """
 
+from failsoft.kafka.clients import partition_counts
 from failsoft.kafka.connection import Connection
 from failsoft.kafka.inbox import Inbox
 from failsoft.kafka.listener import Fetched, InboxListener
 from failsoft.kafka.outbox import Acknowledged, Outbox, OutboxClosed, RecordRefused
+from failsoft.kafka.results import ResultReader, ResultRecord
 
 __all__ = [
     "Acknowledged",
@@ -29,4 +31,7 @@ __all__ = [
     "Outbox",
     "OutboxClosed",
     "RecordRefused",
+    "ResultReader",
+    "ResultRecord",
+    "partition_counts",
 ]

@@ -15,8 +15,8 @@ from typing import Any
 
 import structlog
 
-from failsoft.catalogue import Catalogue, pipeline_topic
-from failsoft.kafka import Connection, Inbox, Outbox
+from failsoft.catalogue import Catalogue, dead_letters_topic, pipeline_topic, results_topic
+from failsoft.kafka import Connection, Inbox, Outbox, partition_counts
 from failsoft.pipeline import Pipeline, Stage
 from failsoft.policy.errors import ConfigurationError
 from failsoft.runtime.clock import Clock
@@ -31,6 +31,7 @@ DRAIN_SECONDS = 20.0
 SESSION_SECONDS = 6.0
 """After how long others take over from a worker that died."""
 CLOCK_PROBE_TYPE = "failsoft.clockprobe.v1"
+"""One record at start, whose acknowledgement tells this host's clock against the broker's before a deadline is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +79,16 @@ async def run_worker(
     """
     clock, metrics = Clock(), Metrics()
     stop = _first_signal()
+    pipeline = stages[0].pipeline
+    written = [results_topic(pipeline), dead_letters_topic(pipeline), pipeline_topic(pipeline, "outcomes")]
+    await partition_counts(
+        connection, [*written, *catalogue.reply_topics]
+    )  # a send to a topic that is not there waits for ever
     async with contextlib.AsyncExitStack() as closing:
         outbox = Outbox(connection)
         await outbox.start()
         closing.push_async_callback(outbox.close)
-        await outbox.send(
-            pipeline_topic(stages[0].pipeline, "outcomes"),
-            key=None,
-            value=b"",
-            headers=[("ce_type", CLOCK_PROBE_TYPE.encode())],
-        )
+        await outbox.send(written[-1], key=None, value=b"", headers=[("ce_type", CLOCK_PROBE_TYPE.encode())])
         runners = []
         for stage in stages:
             runner = StageRunner(stage, catalogue=catalogue, outbox=outbox, clock=clock, metrics=metrics)
@@ -98,7 +99,7 @@ async def run_worker(
                 topics=catalogue.stage_topics(stage.pipeline, stage.name),
                 listener=runner,
                 session_timeout_seconds=settings.session_seconds,
-                wall_clock=clock.wall,
+                wall_clock=lambda: clock.wall() + outbox.clock_offset.seconds,
             )
             closing.push_async_callback(runner.close)
             await runner.start(inbox)
