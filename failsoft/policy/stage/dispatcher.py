@@ -134,11 +134,10 @@ class Dispatcher:
             self._full_credits.begin_waiting(name, waiting)
             self._lower_credits.begin_waiting(name, waiting)
         self._look(now)
-        for tier, rung in enumerate(self._rungs):
-            self._at_ease_until[tier] -= SAFETY * rung.seconds_each
         if self._allowed(floor):
             work.fits_full = self._remaining(work) >= self._terms(work).edge
         lane.push(work)
+        self._spend_ease(work)
 
     def queue_urgent(self, work: Work) -> None:
         """A request whose call has failed is first in line at the next tier."""
@@ -282,6 +281,14 @@ class Dispatcher:
                 return pressed.head
         return None if first is None else first.head
 
+    def _spend_ease(self, work: Work) -> None:
+        """One more waits: the others have its service less to spare, and it may have less than they."""
+        count = sum(map(len, self._lanes.values()))
+        for tier, rung in enumerate(self._rungs):
+            each = SAFETY * rung.seconds_each
+            own = work.deadline_at - rung.speed.q99 - self._margin - count * each
+            self._at_ease_until[tier] = min(self._at_ease_until[tier] - each, own)
+
     def _must_run_now(self, lanes: list[Lane[Work]], tier: int) -> bool:
         """Whether waiting longer would make this tier late for somebody. Looked at again only when the spare time is used up."""
         if self._now < self._at_ease_until[tier]:
@@ -293,7 +300,8 @@ class Dispatcher:
             reserve_seconds=rung.speed.q99 + self._margin,
             seconds_each=rung.seconds_each,
         )
-        self._at_ease_until[tier] = self._now + spare
+        # Those behind a head that this tier cannot serve were not asked: they may have less to spare.
+        self._at_ease_until[tier] = self._now + spare if len(lanes) == len(self._filled(tier)) else -math.inf
         return spare <= 0
 
     def _is_refused(self, lane: Lane[Work]) -> bool:

@@ -136,7 +136,9 @@ class StageMachine:
     # A record comes in.
 
     def _on_arrived(self, event: Arrived) -> None:
-        assignment = self._offsets.started(event.record)
+        if event.record in self._work:
+            return  # it came twice, and is in hand
+        assignment = None if self._is_draining else self._offsets.started(event.record)
         if assignment is None:
             self._actions.append(Forget(event.record))
         elif event.is_malformed:
