@@ -1,0 +1,56 @@
+"""Every record of a topic as it stands in the log, repeats and all: what a checker judges by, and no consumer should need.
+
+Consumers read results through :mod:`failsoft.kafka.results`, which shows each once. Whether that promise holds can only be
+told from the log itself, without the code that keeps it.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from failsoft.kafka import private
+from failsoft.kafka.clients import close_consumer, connected_consumer, partition_counts
+from failsoft.kafka.connection import Connection
+from failsoft.kafka.results import POLL_MS, ResultRecord
+
+
+async def raw_records(connection: Connection, topic: str, *, since: float) -> AsyncIterator[ResultRecord]:
+    """Yield every record of a topic, from an instant to the end of the log as it was when this began.
+
+    Args:
+        connection: where the cluster is.
+        topic: which.
+        since: epoch seconds, compared with the records' own timestamps: the broker's time of append.
+
+    Raises:
+        ConfigurationError: the topic does not exist.
+        EnvironmentFailure: no broker answers.
+    """
+    count = (await partition_counts(connection, [topic]))[topic]
+    places = [TopicPartition(topic, number) for number in range(count)]
+    consumer = await connected_consumer(connection)
+    try:
+        ends = await consumer.end_offsets(places)
+        found = await consumer.offsets_for_times(dict.fromkeys(places, int(since * 1000)))
+        consumer.assign(places)
+        for place in places:
+            consumer.seek(place, ends[place] if found[place] is None else found[place].offset)
+        while not _is_past(consumer, ends):
+            for place, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
+                for record in records:
+                    if record.offset < ends[place]:
+                        yield _record(record)
+    finally:
+        await close_consumer(consumer)
+
+
+def _is_past(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
+    """Whether all was read; a position moves past markers, which never come as records."""
+    positions = ((private.position(consumer, place), end) for place, end in ends.items())
+    return all(position is not None and position >= end for position, end in positions)
+
+
+def _record(record: Any) -> ResultRecord:
+    headers = tuple((name, value or b"") for name, value in record.headers)
+    return ResultRecord(record.partition, record.offset, record.timestamp / 1000, record.key, record.value, headers)
