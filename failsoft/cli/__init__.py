@@ -4,10 +4,12 @@ import typer
 
 from failsoft.cli import topics
 from failsoft.cli.broker import broker
+from failsoft.cli.demo import demo
 from failsoft.cli.worker import worker
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 """`failsoft`, the console script."""
 app.add_typer(topics.app, name="topics")
 app.command()(broker)
+app.command()(demo)
 app.command()(worker)

@@ -1,0 +1,117 @@
+"""Worker processes of a trial: started, killed as a crash would, started again, and stopped in order.
+
+Each is guarded (:mod:`failsoft.testing.guarded`): when the trial itself dies, by SIGKILL too, they end. Each writes a log
+of its own, whose last lines are shown if the worker ends without being told to.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from failsoft.policy.errors import EnvironmentFailure
+from failsoft.testing.guarded import GuardedProcess
+
+READY_SECONDS = 60.0
+"""A worker is ready in 5 s, most of it the training of its models; on a loaded machine in a multiple of that."""
+STOP_SECONDS = 15.0
+"""After SIGTERM; what is not done by then is killed."""
+LAST_LINES = 15
+
+_READY = "ready: "
+_POLL_SECONDS = 0.1
+_CHANGE_DIRECTORY = ("/bin/sh", "-c", 'cd "$0" && exec "$@"')
+"""The guard starts its child where the log is; a worker finds pipeline and catalogue where the trial was started."""
+
+
+class Fleet:
+    """A number of equal workers, as a context manager: ready inside, gone after.
+
+    Args:
+        command: starts one worker in the current directory; it prints ``ready: …`` when it takes records.
+        size: how many.
+        folder: of their logs.
+    """
+
+    def __init__(self, command: Sequence[str], *, size: int, folder: Path) -> None:
+        self._command = [*_CHANGE_DIRECTORY, str(Path.cwd()), *command]
+        self._size = size
+        self._folder = folder
+        self._running: dict[int, GuardedProcess] = {}
+        self._starts = 0
+        self._logs: dict[int, Path] = {}
+        self.exit_codes: list[int] = []
+        """Of those that were stopped in order: 0 where all that had begun was finished."""
+
+    async def __aenter__(self) -> Self:
+        try:
+            for number in range(1, self._size + 1):
+                self._launch(number)
+            for number in range(1, self._size + 1):
+                await self._readiness(number)
+        except BaseException:
+            await self.stop()  # `async with` calls __aexit__ only after a start that succeeded
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self, number: int) -> None:
+        """Start one and return when it takes records.
+
+        Raises:
+            EnvironmentFailure: it ended, or was not ready in time; with the last lines of its log.
+        """
+        self._launch(number)
+        await self._readiness(number)
+
+    def kill(self, number: int) -> None:
+        """End one as a crash would (SIGKILL)."""
+        self._running.pop(number).kill()
+
+    def require_running(self) -> None:
+        """Do nothing while all run that should.
+
+        Raises:
+            EnvironmentFailure: one ended by itself; with its exit code and the last lines of its log.
+        """
+        for number, worker in self._running.items():
+            if worker.exit_code is not None:
+                raise EnvironmentFailure(
+                    f"worker {number} ended by itself with exit code {worker.exit_code}. "
+                    f"Its last lines:\n{_tail(self._logs[number])}"
+                )
+
+    async def stop(self) -> None:
+        """Stop all in order, at the same time."""
+        running, self._running = self._running, {}
+        ends = (asyncio.to_thread(worker.end, grace_seconds=STOP_SECONDS) for worker in running.values())
+        self.exit_codes.extend(await asyncio.gather(*ends))
+
+    def _launch(self, number: int) -> None:
+        self._starts += 1
+        self._logs[number] = self._folder / f"worker-{number}-{self._starts}.log"
+        self._running[number] = GuardedProcess(self._command, log=self._logs[number])
+
+    async def _readiness(self, number: int) -> None:
+        log, ends_at = self._logs[number], time.monotonic() + READY_SECONDS
+        while not any(line.startswith(_READY) for line in _lines(log)):
+            self.require_running()
+            if time.monotonic() > ends_at:
+                raise EnvironmentFailure(
+                    f"worker {number} was not ready within {READY_SECONDS:g} s. Its last lines:\n{_tail(log)}"
+                )
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+def _lines(log: Path) -> list[str]:
+    try:
+        return log.read_text("utf-8", errors="replace").splitlines()
+    except FileNotFoundError:  # the process has not opened it yet
+        return []
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(_lines(log)[-LAST_LINES:])

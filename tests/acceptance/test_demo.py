@@ -1,0 +1,57 @@
+"""The demo keeps its word on what it shows, and says so when the word is broken."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.kafka, pytest.mark.acceptance, pytest.mark.timeout(240)]
+
+BROKEN_WORKER = Path(__file__).with_name("broken_worker.py")
+
+
+def run_demo(bootstrap: str, report: Path, *options: str) -> tuple[int, dict[str, Any], str]:
+    """Run the command as a person does, in the checkout; return its exit code, its report and what it printed."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "failsoft", "demo", "--bootstrap", bootstrap, "--json", str(report), *options],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=220,
+        check=False,
+    )
+    assert report.exists(), ran.stderr
+    return ran.returncode, json.loads(report.read_text()), ran.stdout + ran.stderr
+
+
+def test_a_worker_killed_on_the_way_costs_no_request_and_lower_tiers_cost_little_accuracy(
+    kafka_bootstrap: str, tmp_path: Path
+):
+    code, report, printed = run_demo(kafka_bootstrap, tmp_path / "demo.json", "--images", "300")
+    assert (report["lost"], report["visible_repeats"], report["phantoms"]) == (0, 0, 0)
+    assert code == 0
+    assert report["requests"] == 600
+    (phase,) = report["phases"]
+    classes = phase["classes"].values()
+    assert sum(tally["accepted"] for tally in classes) == 600
+    assert sum(sum(tally["outcomes"].values()) for tally in classes) == 600
+    assert 0.94 <= report["accuracy"]["large"] <= 1.0
+    assert 0.90 <= report["accuracy"].get("small", 0.95) <= 1.0
+    assert "SIGKILL" in printed
+    assert "The promise was kept." in printed
+
+
+def test_workers_that_commit_what_they_have_only_started_lose_requests_and_the_demo_says_so(
+    kafka_bootstrap: str, tmp_path: Path
+):
+    launcher = ["--launcher", sys.executable, "--launcher", str(BROKEN_WORKER)]
+    code, report, printed = run_demo(kafka_bootstrap, tmp_path / "demo.json", "--images", "300", *launcher)
+    assert report["lost"] > 0
+    assert code == 1
+    assert report["lost"] == sum(tally["lost"] for tally in report["phases"][0]["classes"].values())
+    assert "THE PROMISE WAS BROKEN." in printed
