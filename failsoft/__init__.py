@@ -7,12 +7,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from failsoft.client import Client, ResultOverdue
     from failsoft.endpoints import Busy, Call, Constant, EndpointBroken, Output, RequestRefused
     from failsoft.pipeline import Pipeline
+    from failsoft.wire import Result
 
-__all__ = ["Busy", "Call", "Constant", "EndpointBroken", "Output", "Pipeline", "RequestRefused"]
+__all__ = [
+    "Busy",
+    "Call",
+    "Client",
+    "Constant",
+    "EndpointBroken",
+    "Output",
+    "Pipeline",
+    "RequestRefused",
+    "Result",
+    "ResultOverdue",
+]
 
-_HOMES = {"Pipeline": "failsoft.pipeline"}
+_HOMES = {
+    "Client": "failsoft.client",
+    "Pipeline": "failsoft.pipeline",
+    "Result": "failsoft.wire",
+    "ResultOverdue": "failsoft.client",
+}
 _ENDPOINTS = "failsoft.endpoints"
 
 
