@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,14 @@ import pytest
 pytestmark = [pytest.mark.kafka, pytest.mark.acceptance, pytest.mark.timeout(240)]
 
 BROKEN_WORKER = Path(__file__).with_name("broken_worker.py")
+CHECKOUT = Path(__file__).parents[2]
 
 
 def run_demo(bootstrap: str, report: Path, *options: str) -> tuple[int, dict[str, Any], str]:
     """Run the command as a person does, in the checkout; return its exit code, its report and what it printed."""
     ran = subprocess.run(
         [sys.executable, "-m", "failsoft", "demo", "--bootstrap", bootstrap, "--json", str(report), *options],
-        cwd=Path(__file__).parents[2],
+        cwd=CHECKOUT,
         env=os.environ | {"COLUMNS": "120"},
         capture_output=True,
         text=True,
@@ -55,3 +57,41 @@ def test_workers_that_commit_what_they_have_only_started_lose_requests_and_the_d
     assert code == 1
     assert report["lost"] == sum(tally["lost"] for tally in report["phases"][0]["classes"].values())
     assert "THE PROMISE WAS BROKEN." in printed
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_demo_that_is_interrupted_leaves_no_worker_and_no_file_behind(
+    number: signal.Signals, kafka_bootstrap: str, tmp_path: Path
+):
+    pids, temporary = tmp_path / "pids", tmp_path / "temporary"
+    temporary.mkdir()
+    launcher = ["/bin/sh", "-c", f'echo $$ >> {pids}; exec "$0" -m failsoft "$@"', sys.executable]
+    demo = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "failsoft", "demo", "--bootstrap", kafka_bootstrap, "--images", "100"),
+            *(f"--launcher={word}" for word in launcher),
+        ],
+        cwd=CHECKOUT,
+        env=os.environ | {"TMPDIR": str(temporary)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with demo:
+        assert demo.stderr is not None
+        told = next((line for line in demo.stderr if "submitting" in line), None)
+        demo.send_signal(number)
+        rest = demo.stderr.read()
+    assert told, rest
+    assert demo.returncode == 128 + signal.SIGINT
+    workers = [int(line) for line in pids.read_text().split()]
+    assert len(workers) == 2
+    assert [is_alive(pid) for pid in workers] == [False, False]
+    assert list(temporary.iterdir()) == []
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
