@@ -1,9 +1,13 @@
-"""What a tier calls: any async callable, or a constant. One protocol, :class:`~failsoft.endpoints.endpoint.Endpoint`."""
+"""What a tier calls: an OpenAI-compatible server, any async callable, or a constant.
 
-from failsoft.endpoints.call import Busy, Call, EndpointBroken, Output, RequestRefused
+The protocol is :class:`~failsoft.endpoints.endpoint.Endpoint`.
+"""
+
+from failsoft.endpoints.call import Busy, Call, EndpointBroken, EndpointFailed, Output, RequestRefused
 from failsoft.endpoints.callable import CallableEndpoint, RunsIn
 from failsoft.endpoints.constant import Constant
 from failsoft.endpoints.endpoint import Endpoint, Running
+from failsoft.endpoints.openai import OpenAICompatible
 
 __all__ = [
     "Busy",
@@ -12,6 +16,8 @@ __all__ = [
     "Constant",
     "Endpoint",
     "EndpointBroken",
+    "EndpointFailed",
+    "OpenAICompatible",
     "Output",
     "RequestRefused",
     "Running",

@@ -1,6 +1,7 @@
-"""What a call gets, what it gives, and the three ways to fail that mean something.
+"""What a call gets, what it gives, and the ways to fail that mean something.
 
-Any other exception counts as a passing failure of the endpoint: the next tier serves the request.
+Any other exception counts as a passing failure of the endpoint, as :class:`EndpointFailed` does: the next tier serves the
+request.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,9 +48,11 @@ class Output:
 
     Attributes:
         body: what becomes ``response.body`` of the result; bytes must be a JSON document and are not looked at.
+        region: where the endpoint that answered stands, None if its author named none.
     """
 
     body: Mapping[str, Any] | bytes = field(repr=False)
+    region: str | None = None
 
 
 class Busy(FailsoftError):  # noqa: N818 - a state of the endpoint
@@ -80,3 +83,7 @@ class RequestRefused(FailsoftError):  # noqa: N818 - it is the request that is a
 
 class EndpointBroken(FailsoftError):  # noqa: N818 - a state of the endpoint
     """The endpoint cannot serve anybody as it is set up: wrong key, unknown model, answers that make no sense."""
+
+
+class EndpointFailed(FailsoftError):  # noqa: N818 - a state of the endpoint
+    """The endpoint failed this time: no connection, a connection that broke, an error of its own. It may serve the next call."""

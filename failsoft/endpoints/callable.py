@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from failsoft.endpoints.call import Call, EndpointBroken, Output
-from failsoft.endpoints.endpoint import Running
+from failsoft.endpoints.endpoint import Running, when_done
 from failsoft.policy.settings import DEFAULT_LIMIT
 
 RunsIn = Literal["loop", "thread"]
@@ -41,10 +41,9 @@ class CallableEndpoint:
     def start(self, call: Call) -> Running:
         """Begin a call."""
         if self._threads is None:
-            task = asyncio.get_running_loop().create_task(self._checked(call))
-            return Running(task, _when_done(task))
+            return Running.until_answered(asyncio.get_running_loop().create_task(self._checked(call)))
         ran = asyncio.wrap_future(self._threads.submit(lambda: asyncio.run(self._checked(call))))
-        return Running(_answer_of(ran), _when_done(ran))
+        return Running(_answer_of(ran), when_done(ran))
 
     async def close(self) -> None:
         """Leave threads that still compute to end by themselves."""
@@ -57,20 +56,6 @@ class CallableEndpoint:
             name = getattr(self._function, "__name__", "the function")
             raise EndpointBroken(f"{name} returned {type(output).__name__}; return failsoft.Output(body)")
         return output
-
-
-def _when_done(ended: "asyncio.Future[Output]") -> "asyncio.Future[None]":
-    """A future that is done when the other is, however it ended."""
-    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def note(ended: "asyncio.Future[Output]") -> None:
-        if not ended.cancelled():
-            ended.exception()  # what a call does after nobody waits for it is not an error of the loop
-        if not over.done():
-            over.set_result(None)
-
-    ended.add_done_callback(note)
-    return over
 
 
 def _answer_of(ran: "asyncio.Future[Output]") -> "asyncio.Future[Output]":

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from failsoft.endpoints.call import Call, Output
 
@@ -18,6 +18,25 @@ class Running:
 
     answer: "asyncio.Future[Output]"
     over: "asyncio.Future[None]"
+
+    @classmethod
+    def until_answered(cls, task: "asyncio.Task[Output]") -> Self:
+        """A call that can be cut: it is over when its task is."""
+        return cls(task, when_done(task))
+
+
+def when_done(ended: "asyncio.Future[Output]") -> "asyncio.Future[None]":
+    """A future that is done when the other is, however it ended."""
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def note(ended: "asyncio.Future[Output]") -> None:
+        if not ended.cancelled():
+            ended.exception()  # what a call does after nobody waits for it is not an error of the loop
+        if not over.done():
+            over.set_result(None)
+
+    ended.add_done_callback(note)
+    return over
 
 
 class Endpoint(Protocol):
