@@ -1,6 +1,7 @@
 """`failsoft results`: what came of requests, as batch output lines, or the trail of one request for people."""
 
 import asyncio
+import os
 import re
 import sys
 import time
@@ -181,12 +182,14 @@ def _destination(out: Path | None, *, is_silent: bool) -> AbstractContextManager
 
 
 def _read(connection: Connection, printout: _Printout, expect: int | None) -> None:
-    """Print what there is. Ctrl-C is the orderly end of following."""
+    """Print what there is. Ctrl-C is the orderly end of following, and a reader such as `head` may leave when it likes."""
     try:
         asyncio.run(_print_results(connection, printout, expect))
     except KeyboardInterrupt:
         if not printout.is_followed:
             raise
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in the buffer is flushed at exit
     printout.summarise()
 
 

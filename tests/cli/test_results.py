@@ -132,6 +132,20 @@ def test_ctrl_c_is_the_orderly_end_of_following(deployed):
 
 
 @pytest.mark.kafka
+def test_a_reader_of_the_lines_that_leaves_ends_it_without_an_error(deployed):
+    mine = of_job(3)
+    deployed.write(mine[:1])
+    with deployed.start("results", "--follow") as reading:
+        assert reading.stdout.readline().strip() == mine[0].value
+        reading.stdout.close()
+        deployed.write(mine[1:])
+        told = reading.stderr.read()
+    assert reading.returncode == Exit.OK
+    assert b"Traceback" not in told
+    assert b"BrokenPipe" not in told
+
+
+@pytest.mark.kafka
 def test_the_trail_of_a_request_tells_how_it_ended_and_where_that_stands(deployed):
     identity = Identity.of_batch_line(JOB, 7)
     ending = Ending(

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -235,3 +236,16 @@ def test_an_empty_file_is_refused(tmp_path):
     sent = CliRunner().invoke(app, [*command, "--pipeline", "shop"], input="", catch_exceptions=False)
     assert sent.exit_code == Exit.USAGE
     assert "-: nothing is in it" in sent.stderr
+
+
+def test_a_broker_that_is_not_there_is_the_machines_fault(tmp_path, batch):
+    path, _ = batch(line())
+    (tmp_path / "topics.yaml").write_text(CATALOGUE)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        servers = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = ["submit", path, "--catalogue", str(tmp_path / "topics.yaml"), "--bootstrap", servers]
+        sent = CliRunner().invoke(app, [*command, "--pipeline", "shop"], catch_exceptions=False)
+    assert (sent.exit_code, sent.stdout) == (Exit.ENVIRONMENT, "")
+    assert f"no broker answers at {servers}" in sent.stderr
+    assert "accepted" not in sent.stderr
