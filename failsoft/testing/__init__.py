@@ -1,18 +1,23 @@
-"""What a pipeline author needs in tests: so far a real Kafka without Docker. Names are imported when first used."""
+"""What a pipeline author needs in tests: a real Kafka without Docker, models that fail on demand.
+
+Names are imported when first used.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from failsoft.testing.broker import EmbeddedKafka
+    from failsoft.testing.model_server import Faults, ModelServer, ModelSettings, RateLimit
 
-__all__ = ["EmbeddedKafka"]
+__all__ = ["EmbeddedKafka", "Faults", "ModelServer", "ModelSettings", "RateLimit"]
 
 _HOMES = {"EmbeddedKafka": "failsoft.testing.broker"}
+_MODEL_SERVER = "failsoft.testing.model_server"
 
 
 def __getattr__(name: str) -> Any:
     """Import the module behind a name: the pytest plugin lives in this package and must load in milliseconds."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_HOMES.get(name, _MODEL_SERVER)), name)
