@@ -28,7 +28,9 @@ from failsoft.catalogue import (
     diff,
     pipeline_prefix,
 )
-from failsoft.kafka.connection import BOOTSTRAP_VARIABLE, Connection
+from failsoft.kafka.connection import Connection
+from failsoft.kafka.logs import hold_back_aiokafka
+from failsoft.kafka.settings import BOOTSTRAP_VARIABLE
 from failsoft.policy.errors import ConfigurationError, EnvironmentFailure
 
 REQUEST_TIMEOUT_SECONDS = 10.0
@@ -69,6 +71,7 @@ class Admin:
     """
 
     def __init__(self, connection: Connection) -> None:
+        hold_back_aiokafka()
         self._connection = connection
         self._client = AIOKafkaAdminClient(
             **connection.client_options(), request_timeout_ms=int(REQUEST_TIMEOUT_SECONDS * 1000)

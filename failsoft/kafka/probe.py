@@ -9,27 +9,29 @@ import asyncio
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
+from failsoft.kafka.connection import Connection
+
 POLL_SECONDS = 0.05
 
 
-async def cluster_answers(bootstrap_servers: str, timeout_seconds: float) -> bool:
+async def cluster_answers(connection: Connection, timeout_seconds: float) -> bool:
     """Return whether a broker answers in time; asks again until one does."""
     try:
         async with asyncio.timeout(timeout_seconds):
-            await _answer(bootstrap_servers)
+            await _answer(connection)
     except TimeoutError:
         return False
     return True
 
 
-async def _answer(bootstrap_servers: str) -> None:
-    while await _brokers(bootstrap_servers) == 0:  # noqa: ASYNC110 - what we wait for is in another process
+async def _answer(connection: Connection) -> None:
+    while await _brokers(connection) == 0:  # noqa: ASYNC110 - what we wait for is in another process
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _brokers(bootstrap_servers: str) -> int:
+async def _brokers(connection: Connection) -> int:
     """Return how many brokers the cluster names; none while it cannot be asked."""
-    client = AIOKafkaClient(bootstrap_servers=bootstrap_servers)
+    client = AIOKafkaClient(**connection.client_options())
     try:
         await client.bootstrap()
         return len(client.cluster.brokers())

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from failsoft.kafka.connection import Connection
 from failsoft.kafka.probe import cluster_answers
 from failsoft.policy.errors import EnvironmentFailure
 from failsoft.testing.guarded import GuardedProcess
@@ -75,7 +76,7 @@ def _explain_silence(log: Path, timeout_seconds: float) -> str:
 def _answers(bootstrap_servers: str, timeout_seconds: float) -> bool:
     """Ask from a thread with an event loop of its own: the caller may be running inside one already."""
     with ThreadPoolExecutor(1, "probe") as thread:
-        return thread.submit(asyncio.run, cluster_answers(bootstrap_servers, timeout_seconds)).result()
+        return thread.submit(asyncio.run, cluster_answers(Connection(bootstrap_servers), timeout_seconds)).result()
 
 
 def _text(log: Path) -> str:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from os import environ
 
 from failsoft.kafka import Connection
-from failsoft.kafka.connection import BOOTSTRAP_VARIABLE
+from failsoft.kafka.settings import BOOTSTRAP_VARIABLE
 from failsoft.testing import EmbeddedKafka
 from failsoft.testing.artifacts import Progress
 

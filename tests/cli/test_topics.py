@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from failsoft.cli import app
 from failsoft.cli.exits import Exit
-from failsoft.kafka.connection import BOOTSTRAP_VARIABLE
+from failsoft.kafka.settings import BOOTSTRAP_VARIABLE
 
 WRITTEN = """
 version: 1

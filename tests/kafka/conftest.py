@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from failsoft.kafka.inbox import Inbox
 from failsoft.kafka.listener import Fetched
 from failsoft.kafka.outbox import Outbox
 from failsoft.policy.request import ClassName, Partition
+from tests.kafka.authority import Authority
 
 APPEND_TIME = {"message.timestamp.type": "LogAppendTime"}
 PATIENCE_SECONDS = 30.0
@@ -104,6 +106,13 @@ class Listener:
 @pytest.fixture
 def connection(kafka_bootstrap: str) -> Connection:
     return Connection(kafka_bootstrap)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    if shutil.which("openssl") is None:
+        pytest.skip("certificates for the test are made by the openssl command, which is not here")
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from failsoft.kafka.connection import Connection
 from failsoft.kafka.probe import cluster_answers
 from failsoft.policy.errors import EnvironmentFailure
 from failsoft.testing import EmbeddedKafka
@@ -32,7 +33,7 @@ async def test_it_starts_inside_a_running_loop_answers_and_leaves_nothing(tmp_pa
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     kafka = EmbeddedKafka()
     kafka.start()
-    assert await cluster_answers(kafka.bootstrap_servers, 10)
+    assert await cluster_answers(Connection(kafka.bootstrap_servers), 10)
     pid = kafka.pid
     assert pid
     assert len(list(tmp_path.iterdir())) == 1
