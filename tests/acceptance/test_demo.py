@@ -1,6 +1,7 @@
 """The demo keeps its word on what it shows, and says so when the word is broken."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -31,6 +32,12 @@ def run_demo(bootstrap: str, report: Path, *options: str) -> tuple[int, dict[str
     return ran.returncode, json.loads(report.read_text()), ran.stdout + ran.stderr
 
 
+def most_wrong(tier: str, answers: int) -> float:
+    """How many of so many answers may be wrong by chance: which images a tier gets depends on the run."""
+    usual = {"large": 0.027, "small": 0.052, "unreadable": 1.0}[tier] * answers
+    return usual + 4 * math.sqrt(usual) + 2
+
+
 def test_a_worker_killed_on_the_way_costs_no_request_and_lower_tiers_cost_little_accuracy(
     kafka_bootstrap: str, tmp_path: Path
 ):
@@ -42,8 +49,10 @@ def test_a_worker_killed_on_the_way_costs_no_request_and_lower_tiers_cost_little
     classes = phase["classes"].values()
     assert sum(tally["accepted"] for tally in classes) == 600
     assert sum(sum(tally["outcomes"].values()) for tally in classes) == 600
-    assert 0.94 <= report["accuracy"]["large"] <= 1.0
-    assert 0.90 <= report["accuracy"].get("small", 0.95) <= 1.0
+    for tier, share in report["accuracy"].items():
+        answers = sum(tally["tiers"].get(tier, 0) for tally in classes)
+        assert round((1 - share) * answers) <= most_wrong(tier, answers), report["accuracy"]
+    assert "large" in report["accuracy"]
     assert "SIGKILL" in printed
     assert "The promise was kept." in printed
 
