@@ -1,0 +1,218 @@
+"""What all workers together say of one breaker: the joined word, the pooled counts, whose turn it is to probe.
+
+Each worker writes one register, alone, into a compacted topic that all of them read. No lock, no leader, no clock in common.
+
+**State** is the join of all registers ever heard (:mod:`failsoft.policy.register`). It never expires with its writer: an
+opening would else vanish when the worker that opened it dies. It ends only through its own wait and somebody's probing.
+
+**Counts** are pooled over *live* registers, heard in the last 30 s, of the same epoch: what came before an opening says nothing
+about what comes after. Pooling matters more than sharing the state: fifty workers at .2 calls/s into a backend that fails 9 of 10
+make 1182 failed calls when each counts alone, about 25 when they pool (research/algorithms.md §5.2).
+
+**Probing** needs no lease. Live workers are ranked by a hash of process, breaker and epoch (rendezvous), so that the turn goes
+round from epoch to epoch::
+
+    the worker of rank r probes from   opened + open_seconds + r x turn          while nobody does
+                                       last progress + (r' + 1) x turn           when somebody did
+    turn = max(5 s, 2 x q95)
+
+where r' leaves out whoever made the progress. So a prober that dies, or has no requests, is followed by the next rank after
+one turn; and two that probe at once, after a partition, cost three calls more and harm nothing.
+
+**No bus.** Workers hear their own registers too, so silence for 30 s means that the topic cannot be reached (a worker in use
+speaks every 10 s). Then no worker opens for the fleet, and an opening of the fleet is probed only after ten times its wait.
+
+**Announcements**: at once what nobody can know yet; at most once a second while there is trouble in the window or probes are in
+flight; every 10 s while the endpoint is wanted; hourly in any case, so that the topic may forget the dead. News that was not
+heard back is said again, once a second.
+
+**Age.** Registers carry durations. One that is read back at start is as old as the broker's timestamp says, and its opening is
+taken to be over at most by its own wait; a caller that does not trust its clock gives no age, and stays open longer.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+
+from failsoft.policy.call_counts import NO_CALLS, Counts, still_counting
+from failsoft.policy.register import NEVER_OPENED, BoardView, Phase, Pool, Register, Word
+
+LIVE_SECONDS = 30.0
+"""Three heartbeats; also the window of the counts."""
+ANNOUNCE_SECONDS = 1.0
+HEARTBEAT_SECONDS = 10.0
+REFRESH_SECONDS = 3600.0
+"""The topic deletes what is older than a day."""
+TURN_SECONDS_MIN = 5.0
+"""Far above the delay of a register, so that a live prober is always heard before the next turn."""
+SILENT_WAITS = 10.0
+"""Times the wait of an opening, after which a worker that hears nobody may probe it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    register: Register
+    written_at: float
+
+
+class BreakerBoard:
+    """All registers of one breaker, as one worker hears them.
+
+    Args:
+        breaker: its name, the same at all workers.
+        process: this worker's name, unlike any other's.
+    """
+
+    def __init__(self, breaker: str, process: str) -> None:
+        self._breaker, self._process = breaker, process
+        self._others: dict[str, _Heard] = {}
+        self._word = NEVER_OPENED
+        self._heard_at = -math.inf
+        self._own = NEVER_OPENED
+        self._epoch = 0
+        self._opened_at = -math.inf
+        self._prober: str | None = None
+        self._progress_at = -math.inf
+        self._said: Word | None = None
+        self._said_at = -math.inf
+        self._pooled: list[Counts] = []
+        self._pooled_until = -math.inf
+
+    # What is heard
+
+    def seen(self, process: str, register: Register, *, age_seconds: float = 0.0, now: float) -> None:
+        """Take in a register, this worker's own too.
+
+        Args:
+            process: who wrote it.
+            register: what it says.
+            age_seconds: how long ago it was written, by the broker's clock; only for what is read back at start. 0 if in doubt.
+            now: monotonic seconds.
+        """
+        age = max(0.0, age_seconds)
+        self._heard_at = now
+        self._word = self._word.join(register.word)
+        self._note_epoch(register.word, age + register.since_seconds, now)
+        if process == self._process:
+            return
+        self._others[process] = _Heard(register, now - age)
+        self._pooled_until = -math.inf
+        if register.probes and register.word.epoch == self._epoch:
+            self._prober, self._progress_at = process, now - age
+
+    def removed(self, process: str) -> None:
+        """A register was deleted. What it said still holds."""
+        self._others.pop(process, None)
+        self._pooled_until = -math.inf
+
+    def may_remove(self, process: str, *, now: float) -> bool:
+        """Whether a register may be deleted: nobody speaks there any more, and a live one knows as much.
+
+        A worker asks for its own when it leaves; anybody may ask for those of the dead.
+        """
+        mine = process == self._process
+        if not mine and (process not in self._others or process in self._live(now)):
+            return False
+        epoch = self._own.epoch if mine else self._others[process].register.word.epoch
+        known = [self._others[other].register.word.epoch for other in self._live(now) if other != process]
+        if not mine:
+            known.append(self._said.epoch if self._said else 0)
+        return epoch == 0 or any(other >= epoch for other in known)
+
+    # What the breaker is told
+
+    def view(self, word: Word, counts: Counts, *, q95_seconds: float, now: float) -> BoardView:
+        """What a breaker follows.
+
+        Args:
+            word: the breaker's own.
+            counts: its own calls.
+            q95_seconds: of the endpoint's latency in good times.
+            now: monotonic seconds.
+        """
+        self._note_own(word, now)
+        joined = self._word.join(word)
+        return BoardView(joined, self._pool(joined, counts, now), self._probe_at(joined, q95_seconds, now))
+
+    def _pool(self, joined: Word, own: Counts, now: float) -> Pool:
+        if now >= self._pooled_until:
+            self._pooled = self._count_others(joined, now)
+            self._pooled_until = now + ANNOUNCE_SECONDS
+        everyone = [own, *self._pooled]
+        total = sum(everyone, NO_CALLS)
+        most_trouble = max(everyone, key=lambda counts: max(counts.failed, counts.slow))
+        return Pool(total, total - most_trouble, is_alone=not self._pooled, is_heard=self._is_heard(now))
+
+    def _count_others(self, joined: Word, now: float) -> list[Counts]:
+        """The live registers of this epoch that hold calls; an epoch that is not closed has none."""
+        counts = [
+            still_counting(heard.register.buckets, age_seconds=now - heard.written_at)
+            for heard in self._live(now).values()
+            if heard.register.word.order == joined.order
+        ]
+        return [count for count in counts if count.calls]
+
+    def _probe_at(self, joined: Word, q95_seconds: float, now: float) -> float:
+        if not self._is_heard(now):
+            return self._opened_at + SILENT_WAITS * joined.open_seconds
+        turn = max(TURN_SECONDS_MIN, 2 * q95_seconds)
+        if self._prober is not None:
+            return self._progress_at + (self._rank(now) + 1) * turn
+        turns = 0 if self._own.phase is Phase.HALF_OPEN else self._rank(now)
+        return self._opened_at + joined.open_seconds + turns * turn
+
+    def _rank(self, now: float) -> int:
+        """How many live workers come before this one in this epoch, but for the last prober."""
+        mine = self._weight(self._process)
+        return sum(self._weight(other) > mine for other in self._live(now) if other != self._prober)
+
+    def _weight(self, process: str) -> bytes:
+        name = f"{process}\0{self._breaker}\0{self._epoch}"
+        return hashlib.blake2b(name.encode(), digest_size=8).digest()
+
+    def _live(self, now: float) -> dict[str, _Heard]:
+        return {name: heard for name, heard in self._others.items() if now - heard.written_at < LIVE_SECONDS}
+
+    def _is_heard(self, now: float) -> bool:
+        return now - self._heard_at < LIVE_SECONDS
+
+    def _note_own(self, word: Word, now: float) -> None:
+        if word.order != self._own.order:
+            self._own = word
+            self._note_epoch(word, 0.0, now)
+            self._pooled_until = -math.inf
+            if word.phase is Phase.HALF_OPEN:
+                self._prober = None
+
+    def _note_epoch(self, word: Word, since_seconds: float, now: float) -> None:
+        """An opening begins where it is first heard of; one that is being probed has waited."""
+        if word.epoch <= self._epoch:
+            return
+        self._epoch = word.epoch
+        self._prober = None
+        waited = min(since_seconds, word.open_seconds) if word.phase is Phase.OPEN else word.open_seconds
+        self._opened_at = now - waited
+
+    # What is said
+
+    def announce_at(self, own: Register, *, is_wanted: bool) -> float:
+        """When this worker's register is due; in the past if it is due now.
+
+        Args:
+            own: as the breaker gives it.
+            is_wanted: whether requests use the endpoint, or would.
+        """
+        is_news = own.word.order > self._word.order
+        if is_news and (self._said is None or own.word.order != self._said.order):
+            return -math.inf
+        if is_news or own.probes or own.has_trouble:
+            return self._said_at + ANNOUNCE_SECONDS
+        return self._said_at + (HEARTBEAT_SECONDS if is_wanted else REFRESH_SECONDS)
+
+    def announcement(self, own: Register, *, is_wanted: bool, now: float) -> Register | None:
+        """The register to publish now, None if it is not due."""
+        if now < self.announce_at(own, is_wanted=is_wanted):
+            return None
+        self._note_own(own.word, now)
+        self._said, self._said_at = own.word, now
+        return replace(own, since_seconds=now - self._opened_at if self._epoch else 0.0)
