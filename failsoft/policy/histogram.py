@@ -42,6 +42,13 @@ class LogHistogram:
         self.total_seconds += other.total_seconds
         self.count += other.count
 
+    def scale(self, factor: float) -> None:
+        """Let everything that was counted so far count this many times as much."""
+        for key in self.counts:
+            self.counts[key] *= factor
+        self.total_seconds *= factor
+        self.count *= factor
+
     def mean(self) -> float:
         """Mean of all values, seconds; 0 when empty."""
         return self.total_seconds / self.count if self.count else 0.0
