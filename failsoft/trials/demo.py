@@ -37,6 +37,8 @@ KILL_AT_SHARE = 1 / 3
 QUIET_SECONDS = 10.0
 """A crash costs the session timeout and about a second before somebody else takes over: nothing for 10 s means nothing more."""
 PATIENCE_SECONDS = 120.0
+DRAIN_SECONDS = 10.0
+"""A worker ends within this and five seconds more, which is when the fleet would kill it."""
 LOOK_SECONDS = 0.1
 PYTHON_M_FAILSOFT = (sys.executable, "-m", "failsoft")
 
@@ -112,6 +114,8 @@ async def run_demo(
             ):
                 story = _Story(fleet, arrivals, sent, audience)
                 await story.play(victim=random.Random(settings.seed).randint(1, WORKERS))
+        for complaint in fleet.complaints:
+            audience.step(complaint)
         audience.step("all workers have stopped; reading the log")
         await _read_log(connection, ledger)
     verdict = ledger.verdict()
@@ -179,6 +183,7 @@ def _worker_command(connection: Connection, settings: DemoSettings) -> list[str]
         *("worker", pipeline_target()),
         *("--bootstrap", connection.bootstrap_servers),
         *("--session-timeout", f"{settings.session_seconds:g}s"),
+        *("--drain", f"{DRAIN_SECONDS:g}s"),
         *(() if catalogue is None else ("--catalogue", str(catalogue))),
     ]
 

@@ -43,6 +43,8 @@ class Fleet:
         self._logs: dict[int, Path] = {}
         self.exit_codes: list[int] = []
         """Of those that were stopped in order: 0 where all that had begun was finished."""
+        self.complaints: list[str] = []
+        """Of those that were stopped and did not end with 0: with the last lines of their logs."""
 
     async def __aenter__(self) -> Self:
         try:
@@ -88,7 +90,13 @@ class Fleet:
         """Stop all in order, at the same time."""
         running, self._running = self._running, {}
         ends = (asyncio.to_thread(worker.end, grace_seconds=STOP_SECONDS) for worker in running.values())
-        self.exit_codes.extend(await asyncio.gather(*ends))
+        codes = await asyncio.gather(*ends)
+        self.exit_codes.extend(codes)
+        self.complaints.extend(
+            f"worker {number} was stopped and ended with exit code {code}. Its last lines:\n{_tail(self._logs[number])}"
+            for number, code in zip(running, codes, strict=True)
+            if code
+        )
 
     def _launch(self, number: int) -> None:
         self._starts += 1

@@ -36,6 +36,16 @@ async def test_all_are_ready_inside_and_gone_after(tmp_path: Path):
     assert fleet.exit_codes == [128 + signal.SIGTERM] * 2
 
 
+async def test_one_that_is_stopped_and_does_not_end_well_is_complained_about(tmp_path: Path):
+    script = "trap 'echo half done; exit 4' TERM; echo ready: here; while :; do sleep 0.05; done"
+    async with fleet_of(script, tmp_path, size=1) as fleet:
+        pass
+    assert fleet.exit_codes == [4]
+    assert fleet.complaints == [
+        "worker 1 was stopped and ended with exit code 4. Its last lines:\nready: here\nhalf done"
+    ]
+
+
 async def test_a_killed_one_is_not_missed_and_can_be_started_again(tmp_path: Path):
     async with fleet_of(READY, tmp_path) as fleet:
         fleet.kill(1)
