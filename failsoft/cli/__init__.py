@@ -5,6 +5,7 @@ import typer
 from failsoft.cli import topics
 from failsoft.cli.broker import broker
 from failsoft.cli.demo import demo
+from failsoft.cli.doctor import doctor
 from failsoft.cli.model_server import model_server
 from failsoft.cli.results import results
 from failsoft.cli.submit import submit
@@ -15,6 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(topics.app, name="topics")
 app.command()(broker)
 app.command()(demo)
+app.command()(doctor)
 app.command()(model_server)
 app.command()(results)
 app.command()(submit)

@@ -6,13 +6,14 @@ The protocol is :class:`~failsoft.endpoints.endpoint.Endpoint`.
 from failsoft.endpoints.call import Busy, Call, EndpointBroken, EndpointFailed, Output, RequestRefused
 from failsoft.endpoints.callable import CallableEndpoint, RunsIn
 from failsoft.endpoints.constant import Constant
-from failsoft.endpoints.endpoint import Endpoint, Running
+from failsoft.endpoints.endpoint import Checkable, Endpoint, Running
 from failsoft.endpoints.openai import OpenAICompatible
 
 __all__ = [
     "Busy",
     "Call",
     "CallableEndpoint",
+    "Checkable",
     "Constant",
     "Endpoint",
     "EndpointBroken",

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from failsoft.endpoints.call import Call, Output
 
@@ -54,3 +54,15 @@ class Endpoint(Protocol):
 
     async def close(self) -> None:
         """Let go of everything, within a second. Calls still under way are lost."""
+
+
+@runtime_checkable
+class Checkable(Endpoint, Protocol):
+    """An endpoint that can be asked whether it would serve, without a call of its model."""
+
+    async def check(self) -> str | None:
+        """Ask, once it is open. Raises what a call would raise.
+
+        Returns:
+            None if all is well; else what a person should look at.
+        """

@@ -13,7 +13,8 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import aiohttp
 import orjson
@@ -28,6 +29,7 @@ from failsoft.policy.settings import DEFAULT_LIMIT
 
 PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 """Those whose request names a model and whose answer is one JSON object."""
+MODELS_PATH = "/v1/models"
 ANSWER_BYTES = 4 * 1024 * 1024
 """What the topic of results takes; reading more would be for nothing."""
 ERROR_BYTES = 64 * 1024
@@ -101,6 +103,22 @@ class OpenAICompatible:
         """Begin a call."""
         return Running.until_answered(asyncio.get_running_loop().create_task(self._answer(call)))
 
+    async def check(self) -> str | None:
+        """Ask for the list of models: it needs the key, and costs nothing."""
+        with self._explained():
+            async with self._opened().get(self._base + MODELS_PATH, allow_redirects=False) as response:
+                status, headers, body = response.status, response.headers, await _read(response, ANSWER_BYTES)
+        if status in {401, 403}:
+            fix = f"correct {self._key_variable}" if self._key_variable else 'it wants one: api_key="env:NAME"'
+            raise EndpointBroken(f"{self._base} does not accept the key (HTTP {status}): {fix}")
+        if status == 404:
+            return (
+                f"{self._base} answers, but has no list of models: only a call can show whether key and model are right"
+            )
+        if not 200 <= status < 300:
+            raise failure(status, headers, body, remaining_seconds=0.0, now=time.time())
+        return None if _lists(body, self.model) else f"{self._base} answers, but does not list the model {self.model!r}"
+
     async def close(self) -> None:
         """Close all connections."""
         if self._session is not None:
@@ -109,13 +127,8 @@ class OpenAICompatible:
 
     async def _answer(self, call: Call) -> Output:
         _check_request(call)
-        try:
+        with self._explained():
             status, headers, body = await self._exchange(call)
-        except (aiohttp.ClientResponseError, aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL) as error:
-            # From None: such an error holds the headers that were sent, and with them the key.
-            raise EndpointBroken(f"{self._base}: {type(error).__name__}") from None
-        except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError: the connection did not come up
-            raise EndpointFailed(f"{self._base}: {type(error).__name__}: {error}") from None
         if not 200 <= status < 300:
             raise failure(status, headers, body, remaining_seconds=call.remaining_seconds(), now=time.time())
         _check_answer(body)
@@ -123,10 +136,8 @@ class OpenAICompatible:
 
     async def _exchange(self, call: Call) -> tuple[int, Mapping[str, str], bytes]:
         """Send a request and read its response; leaving early, by any way, closes the connection."""
-        if self._session is None:
-            raise EndpointFailed(f"{self._base}: the endpoint is not open")
         request = orjson.dumps({**call.body, "model": self.model})
-        async with self._session.post(
+        async with self._opened().post(
             self._base + call.url, data=request, headers=_call_headers(call), allow_redirects=False
         ) as response:
             is_success = 200 <= response.status < 300
@@ -134,6 +145,31 @@ class OpenAICompatible:
             if is_success and len(body) > ANSWER_BYTES:
                 raise EndpointBroken(f"an answer of more than {ANSWER_BYTES} bytes")
             return response.status, response.headers, body
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise EndpointFailed(f"{self._base}: the endpoint is not open")
+        return self._session
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say what a connection that fails tells of the endpoint."""
+        try:
+            yield
+        except (aiohttp.ClientResponseError, aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL) as error:
+            # From None: such an error holds the headers that were sent, and with them the key.
+            raise EndpointBroken(f"{self._base}: {type(error).__name__}") from None
+        except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError: the connection did not come up
+            raise EndpointFailed(f"{self._base}: {type(error).__name__}: {error}") from None
+
+
+def _lists(body: bytes, model: str) -> bool:
+    """Whether a list of models has this one; Ollama's names have a tag, which may be left out."""
+    try:
+        names = {each["id"] for each in orjson.loads(body)["data"]}
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return False
+    return model in names or f"{model}:latest" in names
 
 
 def _first_address(model: str, url: str | None, urls: Mapping[str, str] | None) -> tuple[str | None, str]:

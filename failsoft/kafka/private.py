@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError, for_code
 from aiokafka.protocol.commit import OffsetCommitRequest
 
@@ -103,6 +104,11 @@ def sender_is_alive(producer: AIOKafkaProducer) -> bool:
     """Whether the producer still has the task that sends; without it every send waits for ever."""
     task = producer._sender.sender_task
     return task is not None and not task.done()
+
+
+def api_versions(connection: AIOKafkaConnection) -> dict[int, tuple[int, int]]:
+    """Return what the broker on this connection understands: key of a request -> oldest and newest version."""
+    return dict(connection._versions)
 
 
 def forget_membership(consumer: AIOKafkaConsumer) -> None:
