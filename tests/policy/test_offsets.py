@@ -137,13 +137,22 @@ class Partitions(RuleBasedStateMachine):
     def start_again(self, back: int) -> None:
         assert self.ledger.started(record(max(0, self.position - back))) is None
 
-    @precondition(lambda self: self.ever_started)
+    @precondition(lambda self: self.unfinished)
     @rule(choice=st.integers(0, 1_000))
     def finish(self, choice: int) -> None:
-        assignment, offset = self.ever_started[choice % len(self.ever_started)]
-        self.ledger.finished(record(offset), assignment)
-        if self.is_owned and assignment == self.assignment:
-            self.unfinished.discard(offset)
+        offset = sorted(self.unfinished)[choice % len(self.unfinished)]
+        self.ledger.finished(record(offset), self.assignment)
+        self.unfinished.discard(offset)
+
+    @precondition(lambda self: self.ever_started)
+    @rule(choice=st.integers(0, 1_000))
+    def finish_late(self, choice: int) -> None:
+        """What an earlier assignment began; rather a record that has begun again since."""
+        late = [(assignment, offset) for assignment, offset in self.ever_started if assignment < self.assignment]
+        late = [(assignment, offset) for assignment, offset in late if offset in self.unfinished] or late
+        if late:
+            assignment, offset = late[choice % len(late)]
+            self.ledger.finished(record(offset), assignment)
 
     @rule()
     def commit(self) -> None:
