@@ -18,7 +18,7 @@ from failsoft.cli.broker import show_fetch
 from failsoft.cli.exits import Exit, explained_errors
 from failsoft.cli.report import write_json
 from failsoft.policy.durations import parse_duration
-from failsoft.trials.cluster import trial_cluster
+from failsoft.testing.cluster import a_broker
 from failsoft.trials.demo import PYTHON_M_FAILSOFT, Audience, DemoOutcome, DemoSettings, run_demo
 from failsoft.trials.report import verdict_json, verdict_lines, verdict_table
 
@@ -67,7 +67,7 @@ def demo(
             launcher=launcher or PYTHON_M_FAILSOFT,
         )
         known = load(catalogue)
-        with trial_cluster(bootstrap, progress=show_fetch) as connection, _audience() as audience:
+        with a_broker(bootstrap, progress=show_fetch) as connection, _audience() as audience:
             audience.step(f"Kafka answers at {connection.bootstrap_servers}")
             shown = asyncio.run(run_demo(connection, known, settings, audience))
     _report(shown, json, started_at, seed)

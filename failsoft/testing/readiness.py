@@ -43,7 +43,7 @@ def await_ready(process: GuardedProcess, log: Path, *, port: int, timeout_second
         time.sleep(POLL_SECONDS)
     address = _ADDRESS.search(_text(log))
     port = int(address[1]) if address else port
-    if not _answers(f"127.0.0.1:{port}", max(1.0, ends_at - time.monotonic())):
+    if not answers(f"127.0.0.1:{port}", max(1.0, ends_at - time.monotonic())):
         raise EnvironmentFailure(_explain_silence(log, timeout_seconds))
     return port
 
@@ -73,7 +73,7 @@ def _explain_silence(log: Path, timeout_seconds: float) -> str:
     )
 
 
-def _answers(bootstrap_servers: str, timeout_seconds: float) -> bool:
+def answers(bootstrap_servers: str, timeout_seconds: float) -> bool:
     """Ask from a thread with an event loop of its own: the caller may be running inside one already."""
     with ThreadPoolExecutor(1, "probe") as thread:
         return thread.submit(asyncio.run, cluster_answers(Connection(bootstrap_servers), timeout_seconds)).result()
