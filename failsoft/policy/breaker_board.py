@@ -22,9 +22,10 @@ one turn; and two that probe at once, after a partition, cost three calls more a
 **No bus.** Workers hear their own registers too, so silence for 30 s means that the topic cannot be reached (a worker in use
 speaks every 10 s). Then no worker opens for the fleet, and an opening of the fleet is probed only after ten times its wait.
 
-**Announcements**: at once what nobody can know yet; at most once a second while there is trouble in the window or probes are in
+**Announcements**: at once what nobody can know yet; once a second while there is trouble in the window, or probes are in
 flight; every 10 s while the endpoint is wanted; hourly in any case, so that the topic may forget the dead. News that was not
-heard back is said again, once a second.
+heard back is said again, once a second. Workers that are well speak once a second too while another fails half of its calls:
+else only those in trouble would be heard in time, and the pool would be biased.
 
 **Age.** Registers carry durations. One that is read back at start is as old as the broker's timestamp says, and its opening is
 taken to be over at most by its own wait; a caller that does not trust its clock gives no age, and stays open longer.
@@ -32,9 +33,10 @@ taken to be over at most by its own wait; a caller that does not trust its clock
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from failsoft.policy.call_counts import NO_CALLS, Counts, still_counting
+from failsoft.policy.call_counts import NO_CALLS, Counts, add_up, still_counting
 from failsoft.policy.register import NEVER_OPENED, BoardView, Phase, Pool, Register, Word
 
 LIVE_SECONDS = 30.0
@@ -53,6 +55,29 @@ SILENT_WAITS = 10.0
 class _Heard:
     register: Register
     written_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Pooled:
+    """The counts of all others, added up."""
+
+    total: Counts = NO_CALLS
+    most_trouble: Counts = NO_CALLS
+    is_suspicious: bool = False
+    """Whether one of them fails half of its calls."""
+
+    @classmethod
+    def of(cls, counts: Iterable[Counts]) -> "_Pooled":
+        others = list(counts)
+        return cls(
+            add_up(others),
+            max(others, key=_trouble, default=NO_CALLS),
+            any(counts.calls and 2 * _trouble(counts) >= counts.calls for counts in others),
+        )
+
+
+def _trouble(counts: Counts) -> int:
+    return max(counts.failed, counts.slow)
 
 
 class BreakerBoard:
@@ -75,8 +100,9 @@ class BreakerBoard:
         self._progress_at = -math.inf
         self._said: Word | None = None
         self._said_at = -math.inf
-        self._pooled: list[Counts] = []
-        self._pooled_until = -math.inf
+        self._pooled = _Pooled()
+        self._rank = 0
+        self._fresh_until = -math.inf
 
     # What is heard
 
@@ -96,14 +122,14 @@ class BreakerBoard:
         if process == self._process:
             return
         self._others[process] = _Heard(register, now - age)
-        self._pooled_until = -math.inf
+        self._fresh_until = -math.inf
         if register.probes and register.word.epoch == self._epoch:
             self._prober, self._progress_at = process, now - age
 
     def removed(self, process: str) -> None:
         """A register was deleted. What it said still holds."""
         self._others.pop(process, None)
-        self._pooled_until = -math.inf
+        self._fresh_until = -math.inf
 
     def may_remove(self, process: str, *, now: float) -> bool:
         """Whether a register may be deleted: nobody speaks there any more, and a live one knows as much.
@@ -132,39 +158,41 @@ class BreakerBoard:
         """
         self._note_own(word, now)
         joined = self._word.join(word)
-        return BoardView(joined, self._pool(joined, counts, now), self._probe_at(joined, q95_seconds, now))
+        if now >= self._fresh_until:
+            self._refresh(joined, now)
+        return BoardView(joined, self._pool(counts, now), self._probe_at(joined, q95_seconds, now))
 
-    def _pool(self, joined: Word, own: Counts, now: float) -> Pool:
-        if now >= self._pooled_until:
-            self._pooled = self._count_others(joined, now)
-            self._pooled_until = now + ANNOUNCE_SECONDS
-        everyone = [own, *self._pooled]
-        total = sum(everyone, NO_CALLS)
-        most_trouble = max(everyone, key=lambda counts: max(counts.failed, counts.slow))
-        return Pool(total, total - most_trouble, is_alone=not self._pooled, is_heard=self._is_heard(now))
+    def _refresh(self, joined: Word, now: float) -> None:
+        """Compute what follows from all registers: after news, and once a second because they age.
 
-    def _count_others(self, joined: Word, now: float) -> list[Counts]:
-        """The live registers of this epoch that hold calls; an epoch that is not closed has none."""
-        counts = [
+        The counts are those of this epoch, and one that is not closed has none. The rank is by how many live workers come before
+        this one, but for the last prober.
+        """
+        live = self._live(now)
+        self._pooled = _Pooled.of(
             still_counting(heard.register.buckets, age_seconds=now - heard.written_at)
-            for heard in self._live(now).values()
+            for heard in live.values()
             if heard.register.word.order == joined.order
-        ]
-        return [count for count in counts if count.calls]
+        )
+        if joined.phase is not Phase.CLOSED:
+            mine = self._weight(self._process)
+            self._rank = sum(self._weight(other) > mine for other in live if other != self._prober)
+        self._fresh_until = now + ANNOUNCE_SECONDS
+
+    def _pool(self, own: Counts, now: float) -> Pool:
+        others = self._pooled
+        total = others.total + own
+        most_trouble = max(own, others.most_trouble, key=_trouble)
+        return Pool(total, total - most_trouble, is_alone=not others.total.calls, is_heard=self._is_heard(now))
 
     def _probe_at(self, joined: Word, q95_seconds: float, now: float) -> float:
         if not self._is_heard(now):
             return self._opened_at + SILENT_WAITS * joined.open_seconds
         turn = max(TURN_SECONDS_MIN, 2 * q95_seconds)
         if self._prober is not None:
-            return self._progress_at + (self._rank(now) + 1) * turn
-        turns = 0 if self._own.phase is Phase.HALF_OPEN else self._rank(now)
+            return self._progress_at + (self._rank + 1) * turn
+        turns = 0 if self._own.phase is Phase.HALF_OPEN else self._rank
         return self._opened_at + joined.open_seconds + turns * turn
-
-    def _rank(self, now: float) -> int:
-        """How many live workers come before this one in this epoch, but for the last prober."""
-        mine = self._weight(self._process)
-        return sum(self._weight(other) > mine for other in self._live(now) if other != self._prober)
 
     def _weight(self, process: str) -> bytes:
         name = f"{process}\0{self._breaker}\0{self._epoch}"
@@ -180,7 +208,7 @@ class BreakerBoard:
         if word.order != self._own.order:
             self._own = word
             self._note_epoch(word, 0.0, now)
-            self._pooled_until = -math.inf
+            self._fresh_until = -math.inf
             if word.phase is Phase.HALF_OPEN:
                 self._prober = None
 
@@ -205,7 +233,7 @@ class BreakerBoard:
         is_news = own.word.order > self._word.order
         if is_news and (self._said is None or own.word.order != self._said.order):
             return -math.inf
-        if is_news or own.probes or own.has_trouble:
+        if is_news or own.probes or own.has_trouble or (own.buckets and self._pooled.is_suspicious):
             return self._said_at + ANNOUNCE_SECONDS
         return self._said_at + (HEARTBEAT_SECONDS if is_wanted else REFRESH_SECONDS)
 

@@ -13,6 +13,10 @@ from failsoft.policy.call_counts import Counts
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.register import Cause
 
+REST_CALLS_MIN = 5
+"""Calls of the other workers without which one worker's trouble is not the fleet's: one bad call of another, by chance, is no
+confirmation (with 2 % failures, three of five fail once in 10,000)."""
+
 
 @dataclass(frozen=True, slots=True)
 class BreakerSettings:
@@ -64,7 +68,7 @@ class BreakerSettings:
 
     def causes_of_pool(self, total: Counts, rest: Counts) -> frozenset[Cause]:
         """What is wrong with the calls of all workers, and still is without the one that has most trouble."""
-        return self._over(total, self.minimum_number_of_pooled_calls) & self._over(rest, 1)
+        return self._over(total, self.minimum_number_of_pooled_calls) & self._over(rest, REST_CALLS_MIN)
 
     def wait_seconds(self, reopenings: int) -> float:
         """The longest that an opening lasts after so many before it; jitter takes off up to half."""

@@ -7,6 +7,7 @@ must mean the same by it.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 BUCKETS = 10
@@ -47,6 +48,16 @@ class Counts:
 NO_CALLS = Counts()
 
 
+def add_up(counts: Iterable[Counts]) -> Counts:
+    """All of them together."""
+    calls = failed = slow = 0
+    for each in counts:
+        calls += each.calls
+        failed += each.failed
+        slow += each.slow
+    return Counts(calls, failed, slow)
+
+
 class CallWindow:
     """The calls of the last 30 s, by bucket."""
 
@@ -71,7 +82,9 @@ class CallWindow:
     def buckets(self, *, now: float) -> tuple[Counts, ...]:
         """The same by bucket, newest first; buckets at the end that hold nothing are left out."""
         self._advance(now)
-        filled = max((place for place, bucket in enumerate(self._buckets, 1) if bucket.calls), default=0)
+        if not self._sum.calls:
+            return ()
+        filled = max(place for place, bucket in enumerate(self._buckets, 1) if bucket.calls)
         return tuple(self._buckets)[:filled]
 
     def clear(self) -> None:
@@ -89,4 +102,4 @@ class CallWindow:
 
 def still_counting(buckets: tuple[Counts, ...], *, age_seconds: float) -> Counts:
     """What is left of buckets that somebody else filled, when they were written so long ago."""
-    return sum(buckets[: max(0, BUCKETS - int(age_seconds // BUCKET_SECONDS))], NO_CALLS)
+    return add_up(buckets[: max(0, BUCKETS - int(age_seconds // BUCKET_SECONDS))])
