@@ -24,7 +24,7 @@ def call(
 ) -> Call:
     clock = asyncio.get_running_loop().time
     return Call(
-        body={"model": "whatever", "messages": []} if body is None else dict(body),
+        body={"model": "gpt", "messages": [{"role": "user", "content": "hello"}]} if body is None else dict(body),
         url=url,
         request_class="interactive",
         tier="large",
@@ -68,7 +68,7 @@ async def stub_server() -> AsyncIterator[Stub]:
     stub = Stub()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", stub.handle)
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     stub.url = f"http://127.0.0.1:{runner.addresses[0][1]}"

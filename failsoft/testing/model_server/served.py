@@ -6,7 +6,6 @@ client has gone is cancelled by the server, and gives its slot back in that mome
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +16,7 @@ from failsoft.testing.model_server.settings import ModelSettings
 
 
 class ServedModel:
-    """A model in service. Belongs to one event loop.
+    """A model in service. Belongs to the event loop that runs when it is made, and lives on its clock.
 
     Args:
         name: what clients call it.
@@ -28,6 +27,7 @@ class ServedModel:
     def __init__(self, name: str, settings: ModelSettings, *, seed: int) -> None:
         self.name = name
         self.settings = settings
+        self._now = asyncio.get_running_loop().time
         self._rng = random.Random(f"{seed}/{name}")
         self._slots = asyncio.Semaphore(settings.slots)
         self._moving = asyncio.Event()
@@ -35,7 +35,6 @@ class ServedModel:
         self._under_way: set[asyncio.Timeout] = set()
         self._queued = 0
         self._in_service = 0
-        self._changed_at = time.monotonic()
         self._faults = Faults()
         self.reset_stats()
 
@@ -48,7 +47,7 @@ class ServedModel:
     def faults(self, faults: Faults) -> None:
         """Switch faults, all at once. An outage breaks off what is under way; the end of a hang lets it go on."""
         self._faults = faults
-        if faults.hang:
+        if faults.hang or faults.outage:
             self._moving.clear()
         else:
             self._moving.set()
@@ -62,7 +61,7 @@ class ServedModel:
         self._cancelled = 0
         self._failed = Counter[Failure]()
         self._busy_seconds = 0.0
-        self._changed_at = time.monotonic()
+        self._changed_at = self._now()
 
     def stats(self) -> dict[str, Any]:
         """The account so far."""
@@ -137,7 +136,7 @@ class ServedModel:
 
     def _note_in_service(self, change: int) -> None:
         """Add up the slot time since the last change: busy_seconds is the integral of the calls in service."""
-        now = time.monotonic()
+        now = self._now()
         self._busy_seconds += self._in_service * (now - self._changed_at)
         self._changed_at = now
         self._in_service += change

@@ -29,6 +29,8 @@ from failsoft.testing.model_server.settings import DEFAULT_MODELS, DigitReader, 
 
 REQUEST_BYTES = 4 * 1024 * 1024
 """More than any request that a worker forwards."""
+STOP_SECONDS = 0.1
+"""What calls under way get at the end; they may hang on purpose, so more would only be waiting. aiohttp reads 0 as for ever."""
 
 
 class ModelServer:
@@ -80,8 +82,10 @@ class ModelServer:
         readings = await asyncio.to_thread(self._read_digits)
         for name, settings in self._settings.items():
             self.models[name] = ServedModel(name, settings, seed=self._seed)
-        # A client that goes away cancels its handler. At the end nothing is waited for: calls may hang on purpose.
-        runner = web.AppRunner(self._app(readings), access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
+        # A client that goes away cancels its handler.
+        runner = web.AppRunner(
+            self._app(readings), access_log=None, handler_cancellation=True, shutdown_timeout=STOP_SECONDS
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, self.port).start()
