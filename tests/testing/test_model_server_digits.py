@@ -2,6 +2,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # has no types
 
 from failsoft.testing.model_server.digits import image_of, read_digits
 from failsoft.testing.model_server.settings import DigitReader
@@ -9,7 +10,8 @@ from failsoft.testing.model_server.settings import DigitReader
 
 def test_it_reads_images_as_the_models_of_the_digits_pipeline_do_mistakes_and_all():
     readings = read_digits(DigitReader)
-    worker = runpy.run_path(str(Path(__file__).parents[2] / "workers" / "digits.py"))
+    with threadpool_limits(1):  # see read_digits
+        worker = runpy.run_path(str(Path(__file__).parents[2] / "workers" / "digits.py"))
     unseen, labels = worker["images"][1::2], [str(digit) for digit in worker["digits"][1::2]]
     for reader, expected in [
         (DigitReader.TREES, worker["trees"].predict(unseen)),
