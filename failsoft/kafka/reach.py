@@ -6,6 +6,7 @@ not through the second hangs, and that is how most first connections to a Kafka 
 """
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable
@@ -28,6 +29,7 @@ from failsoft.policy.errors import EnvironmentFailure
 
 TIMEOUT_SECONDS = 5.0
 """For one connection with TLS and SASL: milliseconds where all is well."""
+CLOSE_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -76,11 +78,11 @@ async def _look_around(connection: Connection, host: str, port: int) -> Reached:
         metadata = await _within(first.send(MetadataRequest([])), connection, host, port)
         is_kafka_4 = private.api_versions(first)[_FETCH][0] >= _OLDEST_FETCH_OF_KAFKA_4
     finally:
-        first.close()
+        await _closed(first)
     brokers = [(broker[1], broker[2]) for broker in metadata.brokers]
     for place in brokers:
         try:
-            (await _connected(connection, *place)).close()
+            await _closed(await _connected(connection, *place))
         except _Refused as refused:
             raise EnvironmentFailure(
                 f"{host}:{port} answers and says that a broker is at {place[0]}:{place[1]}, but {refused}; "
@@ -92,6 +94,13 @@ async def _look_around(connection: Connection, host: str, port: int) -> Reached:
 async def _connected(connection: Connection, host: str, port: int) -> AIOKafkaConnection:
     options = {name: value for name, value in connection.client_options().items() if name not in _NOT_OURS}
     return await _within(create_conn(host, port, **options), connection, host, port)
+
+
+async def _closed(connected: AIOKafkaConnection) -> None:
+    """Close, and wait for TLS to say goodbye; a server that does not answer that is not waited for."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await connected.close()
 
 
 async def _within(work: Awaitable[T], connection: Connection, host: str, port: int) -> T:
