@@ -2,7 +2,7 @@
 
 A request is an OpenAI chat completion whose only message is an image, 64 numbers from 0 to 16, row by row; the answer is a
 chat completion that says the digit. The models learn from the even rows of scikit-learn's digits when the worker starts, so
-that the odd rows are questions they have never seen: of those `large` reads 97 % rightly in about 15 ms, and `small` 95 % in
+that the odd rows are questions they have never seen: of those `large` reads 97 % rightly in about 4 ms, and `small` 95 % in
 less than 1 ms. Who asks for the odd rows therefore sees what a lower tier costs.
 
     failsoft worker workers.digits:pipeline
@@ -12,6 +12,7 @@ import math
 import time
 from typing import Any
 
+import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
@@ -55,8 +56,10 @@ classify = pipeline.stage("classify")
 
 @classify.tier("large", limit=4, runs_in="thread")
 async def large(call: Call) -> Output:
-    """A hundred trees vote."""
-    return Output(completion("digits-large", str(trees.predict([image(call)])[0])))
+    """A hundred trees vote; each by itself, since forests that predict in several threads upset scikit-learn's warnings."""
+    pixels = np.asarray([image(call)], dtype=np.float32)
+    votes = sum(tree.predict_proba(pixels, check_input=False) for tree in trees.estimators_)
+    return Output(completion("digits-large", str(np.argmax(votes))))
 
 
 @classify.tier("small", limit=4, runs_in="thread")

@@ -4,7 +4,7 @@ Topics are applied, two workers of one pipeline start, and images are submitted 
 the most urgent class, one large one in each other. When a third of the results is there, one worker is killed (SIGKILL) and
 another started; what it held comes back to the others after the session timeout. When all results are there the workers are
 stopped in order, so that nothing more can come, and only then the log is read and judged. Where results are missing, the
-trial has come to rest when none has come for 10 s, at most 120 s after the last request was sent.
+trial has come to rest when none has come for 10 s, at most 120 s after the last request was sent and all workers were up.
 """
 
 import asyncio
@@ -139,26 +139,35 @@ class _Story:
         await self._until(lambda: arrivals.count >= arrivals.total * KILL_AT_SHARE)
         self.fleet.kill(victim)
         tell(f"worker {victim} killed (SIGKILL) with {arrivals.count} results there; starting another")
-        async with _meanwhile(self.fleet.start(victim)) as started:
-            await self._until(lambda: arrivals.count >= arrivals.total)
+        async with _meanwhile(self._start(victim)) as started:
+            await self._until(lambda: arrivals.count >= arrivals.total, started)
             await started
         tell(f"{arrivals.count} of {arrivals.total} requests have a result")
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        """Wait for it, or until no more results come; raise what went wrong meanwhile."""
-        while not condition() and not self._is_at_rest():
+    async def _start(self, number: int) -> float:
+        await self.fleet.start(number)
+        return time.monotonic()
+
+    async def _until(self, condition: Callable[[], bool], *works: "asyncio.Task[float]") -> None:
+        """Wait for it, or until no more results come; raise what went wrong meanwhile.
+
+        Args:
+            condition: what is waited for.
+            works: what still stirs the trial, beside the sending; each returns when it ended.
+        """
+        while not condition() and not self._is_at_rest(self.sent, *works):
             self.audience.progress(self.arrivals.count, self.arrivals.total)
             self.arrivals.require_reading()
             self.fleet.require_running()
             await asyncio.sleep(LOOK_SECONDS)
         self.audience.progress(self.arrivals.count, self.arrivals.total)
 
-    def _is_at_rest(self) -> bool:
-        """All was sent, and nothing has come for a while; or it has been long enough."""
-        if not self.sent.done():
+    def _is_at_rest(self, *works: "asyncio.Task[float]") -> bool:
+        """All works have ended and nothing has come for a while since; or it has been long enough."""
+        if not all(work.done() for work in works):
             return False
-        sent_at, now = self.sent.result(), time.monotonic()
-        return now - max(sent_at, self.arrivals.moved_at) > QUIET_SECONDS or now - sent_at > PATIENCE_SECONDS
+        ended_at, now = max(work.result() for work in works), time.monotonic()
+        return now - max(ended_at, self.arrivals.moved_at) > QUIET_SECONDS or now - ended_at > PATIENCE_SECONDS
 
 
 def pipeline_target() -> str:
