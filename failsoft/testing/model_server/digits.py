@@ -34,9 +34,8 @@ def read_digits(readers: Iterable[DigitReader]) -> dict[DigitReader, Readings]:
         DigitReader.REGRESSION: lambda: LogisticRegression(max_iter=1000),
     }
     pixels = [tuple(image) for image in images.tolist()]
-    with threadpool_limits(
-        1
-    ):  # threads of so small a matrix product only wait for each other: 18 s on a busy machine, not 0.4
+    # More threads on so small a matrix product only wait for each other: on a busy machine 18 s instead of 0.4.
+    with threadpool_limits(1):
         return {
             reader: dict(zip(pixels, map(str, makers[reader]().fit(ink[::2], digits[::2]).predict(ink)), strict=True))
             for reader in set(readers)
