@@ -32,7 +32,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from failsoft.policy.breaker_settings import DEFAULTS, BreakerSettings
+from failsoft.policy.breaker_settings import DEFAULTS, NOTHING, BreakerSettings
 from failsoft.policy.breaker_states import State, Trigger, next_state
 from failsoft.policy.call_counts import CallWindow, Counts
 from failsoft.policy.errors import IllegalTransition
@@ -71,7 +71,7 @@ class Breaker:
         self._good_probes = 0
         self._reopenings = 0
         self._probe_at = math.inf
-        self._own_causes: frozenset[Cause] = frozenset()
+        self._own_causes = NOTHING
 
     # Permissions
 
@@ -183,11 +183,11 @@ class Breaker:
 
     @property
     def _is_operated(self) -> bool:
-        return self.state in {State.FORCED_OPEN, State.METRICS_ONLY}
+        return self.state in (State.FORCED_OPEN, State.METRICS_ONLY)
 
     @property
     def _is_open_alone(self) -> bool:
-        return self.state in {State.OPEN, State.HALF_OPEN} and self.word.phase is Phase.CLOSED
+        return self.state in (State.OPEN, State.HALF_OPEN) and self.word.phase is Phase.CLOSED
 
     def _adopt(self, said: Word, now: float) -> None:
         """Another's probing leaves this worker where it was: open."""
@@ -210,9 +210,9 @@ class Breaker:
 
     def _pooled_causes(self, pool: Pool) -> frozenset[Cause]:
         if not pool.is_heard:
-            return frozenset()
+            return NOTHING
         if pool.is_alone:
-            return self._own_causes if self.state is State.OPEN else frozenset()
+            return self._own_causes if self.state is State.OPEN else NOTHING
         return self._settings.causes_of_pool(pool.total, pool.rest)
 
     def _count(self, call: Counts, result: CallResult, *, is_spike: bool, now: float) -> None:
@@ -220,7 +220,7 @@ class Breaker:
             self._unreachable += 1
         elif result is not CallResult.CUT:
             self._unreachable = 0
-        causes: frozenset[Cause] = frozenset()
+        causes = NOTHING
         if not is_spike:
             self._window.add(call, now=now)
             causes = self._settings.causes(self._window.counts(now=now))
@@ -284,9 +284,9 @@ class Breaker:
         self._move(Trigger.WAITED)
 
     def _close(self, trigger: Trigger, now: float) -> None:
-        was_calling = self.state in {State.CLOSED, State.METRICS_ONLY}
+        was_calling = self.state in (State.CLOSED, State.METRICS_ONLY)
         self._move(trigger)
-        self._own_causes = frozenset()
+        self._own_causes = NOTHING
         self._window.clear()
         if not was_calling:
             self._ramp.begin(now=now)

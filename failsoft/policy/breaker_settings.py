@@ -13,6 +13,7 @@ from failsoft.policy.call_counts import Counts
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.register import Cause
 
+NOTHING: frozenset[Cause] = frozenset()
 REST_CALLS_MIN = 5
 """Calls of the other workers without which one worker's trouble is not the fleet's: one bad call of another, by chance, is no
 confirmation (with 2 % failures, three of five fail once in 10,000)."""
@@ -76,8 +77,8 @@ class BreakerSettings:
         return min(doubled, self.wait_duration_in_open_max_seconds)
 
     def _over(self, counts: Counts, calls_min: int) -> frozenset[Cause]:
-        if counts.calls < calls_min:
-            return frozenset()
+        if counts.calls < calls_min or not counts.has_trouble:
+            return NOTHING
         is_over = {
             Cause.FAILURE_RATE: counts.failure_rate >= self.failure_rate_threshold,
             Cause.SLOW_CALL_RATE: counts.slow_call_rate >= self.slow_call_rate_threshold,

@@ -53,7 +53,7 @@ class Permission:
         """What the call adds to the counts when it ends so."""
         seconds = now - self.taken_at
         is_cut = result is CallResult.CUT
-        is_failed = result in {CallResult.FAILED, CallResult.UNREACHABLE} or (is_cut and seconds >= self.q95_seconds)
+        is_failed = result in (CallResult.FAILED, CallResult.UNREACHABLE) or (is_cut and seconds >= self.q95_seconds)
         return Counts(1, failed=int(is_failed), slow=int(is_cut or seconds > self.slow_after_seconds))
 
 
