@@ -1,7 +1,7 @@
 """The knobs of a circuit breaker, by Resilience4j's names; rates are parts, 0-1, and times are seconds.
 
 Where the defaults come from (research/algorithms.md §5.1): half of the calls failing is past what retries mend, and the least
-that tells an outage from bad luck in 10 calls (with 10 % failures, once in 700). A single worker of many sees 10 calls too
+that tells an outage from bad luck in 10 calls (with 10 % failures, half of ten fail once in 600). A single worker of many sees 10 calls too
 seldom, so 20 pooled ones count as well. Five in a row unreachable is Finagle's and Envoy's figure. Resilience4j waits 60 s and
 asks for 100 calls, which is meant for calls of milliseconds at hundreds a second; 5 s doubled up to 120 s is Finagle's.
 Resilience4j lets 10 probes decide by rate; three at a time and five good in a row cost a sick model less.
@@ -16,7 +16,7 @@ from failsoft.policy.register import Cause
 NOTHING: frozenset[Cause] = frozenset()
 REST_CALLS_MIN = 5
 """Calls of the other workers without which one worker's trouble is not the fleet's: one bad call of another, by chance, is no
-confirmation (with 2 % failures, three of five fail once in 10,000)."""
+confirmation (with 2 % failures, three of five fail once in 13,000)."""
 
 
 @dataclass(frozen=True, slots=True)
