@@ -3,7 +3,7 @@
 Pure but for reading the file; who talks to the cluster is :mod:`failsoft.kafka.admin`.
 """
 
-from failsoft.catalogue.catalogue import Catalogue, ClassSettings, TopicSettings, TopicSpec, load, parse
+from failsoft.catalogue.catalogue import Catalogue, ClassSettings, TopicSettings, TopicSpec, catalogue_text, load, parse
 from failsoft.catalogue.names import dead_letters_topic, pipeline_prefix, pipeline_topic, requests_topic, results_topic
 from failsoft.catalogue.plan import (
     AddPartitions,
@@ -32,6 +32,7 @@ __all__ = [
     "TopicSpec",
     "Unfixable",
     "capped",
+    "catalogue_text",
     "dead_letters_topic",
     "diff",
     "load",

@@ -96,23 +96,35 @@ class Catalogue:
         return TopicSettings(requests.partitions, requests.replication, {**requests.config, **largest})
 
 
+def catalogue_text(path: Path | None = None) -> tuple[str, Path | None]:
+    """Find the catalogue: this file, else ``./topics.yaml``, else the one that comes with failsoft.
+
+    Returns:
+        Its text, and its file if it has one.
+
+    Raises:
+        ConfigurationError: there is none, or it cannot be read.
+    """
+    if path is None and not DEFAULT_PATH.is_file():
+        packaged = resources.files("failsoft") / "templates" / "topics.yaml"
+        if not packaged.is_file():
+            raise ConfigurationError(f"no {DEFAULT_PATH} here; go to its directory or pass --catalogue FILE")
+        return packaged.read_text(encoding="utf-8"), None
+    source = path or DEFAULT_PATH
+    try:
+        return source.read_text(encoding="utf-8"), source
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{source}: cannot be read as text ({error}); pass --catalogue FILE") from None
+
+
 def load(path: Path | None = None) -> Catalogue:
     """Read the catalogue: this file, else ``./topics.yaml``, else the one that comes with failsoft.
 
     Raises:
         ConfigurationError: there is none, or it cannot work; names the file, line and field.
     """
-    if path is None and not DEFAULT_PATH.is_file():
-        packaged = resources.files("failsoft") / "templates" / "topics.yaml"
-        if not packaged.is_file():
-            raise ConfigurationError(f"no {DEFAULT_PATH} here; go to its directory or pass --catalogue FILE")
-        return parse(packaged.read_text(encoding="utf-8"), source="failsoft/templates/topics.yaml")
-    source = path or DEFAULT_PATH
-    try:
-        text = source.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{source}: cannot be read as text ({error}); pass --catalogue FILE") from None
-    return parse(text, source=str(source))
+    text, source = catalogue_text(path)
+    return parse(text, source=str(source or "failsoft/templates/topics.yaml"))
 
 
 def parse(text: str, *, source: str = "topics.yaml") -> Catalogue:

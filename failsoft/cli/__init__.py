@@ -8,6 +8,7 @@ from failsoft.cli.demo import demo
 from failsoft.cli.doctor import doctor
 from failsoft.cli.model_server import model_server
 from failsoft.cli.results import results
+from failsoft.cli.run import run
 from failsoft.cli.submit import submit
 from failsoft.cli.worker import worker
 
@@ -19,5 +20,6 @@ app.command()(demo)
 app.command()(doctor)
 app.command()(model_server)
 app.command()(results)
+app.command()(run)
 app.command()(submit)
 app.command()(worker)

@@ -14,7 +14,7 @@ on disk.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from failsoft.catalogue import Catalogue, ClassSettings, requests_topic
@@ -178,7 +178,12 @@ class Refused:
 
 
 async def submit_batch(
-    outbox: Outbox, file: BatchFile, destination: Destination, on_end: Callable[[Accepted | Refused], None]
+    outbox: Outbox,
+    file: BatchFile,
+    destination: Destination,
+    on_end: Callable[[Accepted | Refused], None],
+    *,
+    only: Container[int] | None = None,
 ) -> None:
     """Send every line, and return when each has been acknowledged or refused.
 
@@ -190,6 +195,7 @@ async def submit_batch(
         file: the requests.
         destination: where they go.
         on_end: told of every line once.
+        only: the numbers of the lines to send; None for all.
 
     Raises:
         ConfigurationError: the file changed meanwhile.
@@ -204,6 +210,8 @@ async def submit_batch(
 
     async with asyncio.TaskGroup() as sending:
         for line in file.lines():
+            if only is not None and line.number not in only:
+                continue
             await window.enter(len(line.value))
             sending.create_task(send(line))
     file.require_unchanged()
