@@ -1,10 +1,11 @@
 """The knobs of a circuit breaker, by Resilience4j's names; rates are parts, 0-1, and times are seconds.
 
-Where the defaults come from (research/algorithms.md §5.1): half of the calls failing is past what retries mend, and the least
-that tells an outage from bad luck in 10 calls (with 10 % failures, half of ten fail once in 600). A single worker of many sees 10 calls too
-seldom, so 20 pooled ones count as well. Five in a row unreachable is Finagle's and Envoy's figure. Resilience4j waits 60 s and
-asks for 100 calls, which is meant for calls of milliseconds at hundreds a second; 5 s doubled up to 120 s is Finagle's.
-Resilience4j lets 10 probes decide by rate; three at a time and five good in a row cost a sick model less.
+Where the defaults come from (research/algorithms.md §5.1): half of the calls failing is past what retries mend, and in ten
+calls the least that tells an outage from bad luck (with 10 % failures, half of ten fail once in 600). A single worker of many
+sees ten calls too seldom, so 20 pooled ones count as well. Five in a row unreachable is Finagle's and Envoy's figure.
+Resilience4j waits 60 s and asks for 100 calls, which is meant for calls of milliseconds at hundreds a second; 5 s doubled up
+to 120 s lies between its wait and Finagle's (5 to 300 s). Resilience4j lets ten probes decide by rate; three at a time and five
+good in a row cost a sick model less.
 """
 
 from dataclasses import dataclass
