@@ -50,6 +50,16 @@ class Condition:
     busy_share: float = 0.0
     hangs: bool = False
 
+    def __add__(self, other: "Condition") -> "Condition":
+        """Both at once: factors multiply, of shares the larger holds."""
+        return Condition(
+            slow=self.slow * other.slow,
+            widen=self.widen * other.widen,
+            error_share=max(self.error_share, other.error_share),
+            busy_share=max(self.busy_share, other.busy_share),
+            hangs=self.hangs or other.hangs,
+        )
+
 
 WELL = Condition()
 
@@ -95,8 +105,8 @@ class ModelEndpoint:
         self._queue_max = queue_max
         self._cancellation = cancellation
         self._queue: deque[Service] = deque()
-        self.condition = WELL
-        """From now on; calls in service are left as they are."""
+        self.illnesses: list[Condition] = []
+        """What is wrong with it from now on; calls in service are left as they are."""
         self.in_service = 0
 
     def start(self, report: Callable[[Verdict], None], *, seen_as: Condition | None = None) -> Service:
@@ -104,10 +114,10 @@ class ModelEndpoint:
 
         Args:
             report: called once with the verdict when the endpoint is done with the call; also after a cut that it ignored.
-            seen_as: the condition on the caller's way to the endpoint, where that differs from the endpoint's own.
+            seen_as: what is wrong on the caller's way to the endpoint, beside what is wrong with it.
         """
         service = Service(report)
-        condition = seen_as or self.condition
+        condition = self.condition if seen_as is None else self.condition + seen_as
         refusal = self._refusal(condition)
         if refusal is not None:
             self._engine.after(REFUSAL_SECONDS, self._end_refused, service, refusal)
@@ -129,6 +139,11 @@ class ModelEndpoint:
         if service.is_served and self._cancellation is Cancellation.FREES:
             self._free(service)
         return True
+
+    @property
+    def condition(self) -> Condition:
+        """How it is now, all that is wrong taken together."""
+        return sum(self.illnesses, WELL)
 
     def _refusal(self, condition: Condition) -> Verdict | None:
         if condition.error_share and self._rng.random() < condition.error_share:

@@ -5,7 +5,7 @@ sweeps are run. What Kafka adds, delays, backlog in the log, rebalances, crashes
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from failsoft.policy.actions import Commit, Publish
 from failsoft.policy.deadline import Stamp
@@ -31,9 +31,9 @@ class Worker:
         models: Mapping[str, ModelEndpoint],
         *,
         tally: Tally,
-        watch: Watch,
+        watches: Sequence[Watch],
     ) -> None:
-        self.shell = Shell(engine, settings, models, owner=self, watch=watch)
+        self.shell = Shell(engine, settings, models, owner=self, watches=(tally, *watches))
         self._engine = engine
         self._tally = tally
         self._asks: dict[RecordId, Ask] = {}
@@ -76,7 +76,7 @@ def run_pool(
     *,
     workers: int = 1,
     partitions: int | None = None,
-    watch: Callable[[Tally], Watch] = lambda tally: tally,
+    watches: Sequence[Watch] = (),
 ) -> Tally:
     """Run all these requests to their ends and return what they came to.
 
@@ -87,11 +87,11 @@ def run_pool(
         asks: the arrivals.
         workers: how many workers share the partitions.
         partitions: of each class; as many as workers by default.
-        watch: makes who looks on, beside the tally.
+        watches: who looks on, beside the tally.
     """
     numbers = partitions or workers
     tally = Tally()
-    pool = [Worker(engine, settings, models, tally=tally, watch=watch(tally)) for _ in range(workers)]
+    pool = [Worker(engine, settings, models, tally=tally, watches=watches) for _ in range(workers)]
     for index, worker in enumerate(pool):
         worker.own(settings, range(index, numbers, workers), numbers)
     for ask in asks:

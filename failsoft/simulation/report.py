@@ -75,6 +75,11 @@ class Summary:
     p95_seconds: float
     p99_seconds: float
 
+    @property
+    def in_time_share(self) -> float:
+        """The part of the offered that was answered in time, 0-1."""
+        return self.in_time / max(1, self.offered)
+
     def level_share(self, level: int) -> float:
         """The part of the offered that was answered in time at a level, 0-1."""
         return self.levels.get(level, 0) / max(1, self.offered)
@@ -84,13 +89,13 @@ class Summary:
 class Tally:
     """Looks on and counts."""
 
-    offered: Counter[ClassName] = field(default_factory=Counter)
+    offered: list[Ask] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     calls: list[Called] = field(default_factory=list)
 
     def asked(self, ask: Ask) -> None:
         """A request was accepted."""
-        self.offered[ask.request_class] += 1
+        self.offered.append(ask)
 
     def result(self, ask: Ask, ending: Ending, at: float) -> None:
         """A request has its visible end."""
@@ -108,11 +113,21 @@ class Tally:
     def handled(self, shell: Shell) -> None:
         """Nothing to count."""
 
-    def summary(self, request_class: ClassName | None = None) -> Summary:
-        """The figures of one class; of all if none is named."""
-        ended = [end for end in self.ended if request_class in {None, end.ask.request_class}]
-        calls = [call for call in self.calls if request_class in {None, call.request_class}]
-        offered = self.offered.total() if request_class is None else self.offered[request_class]
+    def summary(
+        self, request_class: ClassName | None = None, *, since: float = 0.0, until: float = math.inf
+    ) -> Summary:
+        """The figures of what was asked between two instants, of one class or of all."""
+
+        def counts(ask: Ask) -> bool:
+            return request_class in {None, ask.request_class} and since <= ask.at < until
+
+        offered = sum(map(counts, self.offered))
+        ended = [end for end in self.ended if counts(end.ask)]
+        calls = [
+            call
+            for call in self.calls
+            if request_class in {None, call.request_class} and since <= call.started_at < until
+        ]
         in_time = [end for end in ended if end.is_in_time]
         p50, p95, p99 = quantiles([end.seconds for end in ended], (0.5, 0.95, 0.99))
         return Summary(
@@ -131,7 +146,7 @@ class Tally:
 
     def by_class(self) -> dict[ClassName, Summary]:
         """The figures of each class that asked."""
-        return {name: self.summary(name) for name in sorted(self.offered)}
+        return {name: self.summary(name) for name in sorted({ask.request_class for ask in self.offered})}
 
 
 def wasted_share(calls: Iterable[Called]) -> float:

@@ -6,7 +6,7 @@ decision. What becomes of records, results and offsets is its owner's business: 
 simulated one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, assert_never
 
@@ -65,7 +65,8 @@ class Shell:
         settings: of the stage.
         models: tier -> what it calls.
         owner: of the records.
-        watch: who looks on.
+        watches: who looks on.
+        name: of the worker, for people.
     """
 
     def __init__(
@@ -75,7 +76,8 @@ class Shell:
         models: Mapping[str, ModelEndpoint],
         *,
         owner: Owner,
-        watch: Watch,
+        watches: Sequence[Watch],
+        name: str = "worker",
     ) -> None:
         self.machine = StageMachine(settings)
         self.seen_as: Condition | None = None
@@ -87,7 +89,10 @@ class Shell:
         self._engine = engine
         self._models = models
         self._owner = owner
-        self._watch = watch
+        self._watches = watches
+        self.name = name
+        self.dies_in: int | None = None
+        """After so many steps, each an action begun or a word to the broker, the process dies; None: it does not."""
         self._calls: dict[int, CallUnderWay] = {}
         self._wakes_at: float | None = None
 
@@ -101,10 +106,11 @@ class Shell:
         if not self.is_alive:
             return
         for action in self.machine.handle(event, now=self._engine.now):
-            self._perform(action)
-            if not self.is_alive:
+            if not self.step():
                 return
-        self._watch.handled(self)
+            self._perform(action)
+        for watch in self._watches:
+            watch.handled(self)
         self._set_wakeup()
 
     def when_awake(self, call: Callable[..., None], *args: Any) -> None:
@@ -120,11 +126,20 @@ class Shell:
         """Set a timer of this process."""
         self._engine.at(instant, self.when_awake, call, *args)
 
+    def step(self) -> bool:
+        """Pass a point at which the process may be killed; False if it is dead."""
+        if self.dies_in is not None:
+            self.dies_in -= 1
+            if self.dies_in < 0:
+                self.die()
+        return self.is_alive
+
     def die(self) -> None:
         """Stop in the middle of whatever it is: nothing more is done, and its connections close."""
         self.is_alive = False
         for call in self._calls.values():
             if call.service is not None and not call.is_reported:
+                self._over(call, Verdict.TIMEOUT)
                 self._models[call.action.tier].cut(call.service)
         self._calls.clear()
 
@@ -146,7 +161,8 @@ class Shell:
     def _start_call(self, action: StartCall) -> None:
         call = self._calls[action.call_id] = CallUnderWay(action, self._engine.now)
         self.in_flight[action.tier] += 1
-        self._watch.call_started(self, action)
+        for watch in self._watches:
+            watch.call_started(self, action)
         call.service = self._models[action.tier].start(
             partial(self.when_awake, self._ended, action.call_id), seen_as=self.seen_as
         )
@@ -161,7 +177,7 @@ class Shell:
         if call.is_reported:
             self.feed(SlotFreed(call_id))
         else:
-            self._watch.call_ended(self, call, verdict)
+            self._over(call, verdict)
             self.feed(CallFinished(call_id, verdict))
 
     def _cut(self, call_id: int) -> None:
@@ -170,10 +186,14 @@ class Shell:
         if call is None or call.is_reported or call.service is None:
             return
         call.is_reported = True
-        self._watch.call_ended(self, call, Verdict.TIMEOUT)
+        self._over(call, Verdict.TIMEOUT)
         if self._models[call.action.tier].cut(call.service):
             self.later(self._engine.now, self._ended, call_id, Verdict.TIMEOUT)
         self.feed(CallFinished(call_id, Verdict.TIMEOUT, is_over=False))
+
+    def _over(self, call: CallUnderWay, verdict: Verdict) -> None:
+        for watch in self._watches:
+            watch.call_ended(self, call, verdict)
 
     def _set_wakeup(self) -> None:
         at = self.machine.next_wakeup()

@@ -1,0 +1,130 @@
+"""What must hold in every world, checked at every step: the promises, as a machine can check them.
+
+=====================  ================================================================================================
+rule                   says
+=====================  ================================================================================================
+phantom                no result for a request that was never accepted
+lost                   every accepted request has a visible result in the end
+commit_ahead           an offset is committed only when all records below it have a result in the log
+commit_regression      a committed offset never goes back
+call_after_deadline    no call starts after the deadline, as far as the broker's clock can tell
+window_too_long        a call's window leaves the publish margin before the deadline
+too_many_calls         a record is called at most three times, and once more for each lower tier, in one life of a process
+over_permits           a worker has no more calls in flight than it has permits when it starts one
+not_settled            when all faults are over, all offsets get committed
+=====================  ================================================================================================
+
+The rules look at the world and at the actions, not into the machine: what a machine believes cannot excuse it.
+"""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+from failsoft.policy.actions import StartCall
+from failsoft.policy.deadline import GRACE_SECONDS
+from failsoft.policy.events import Verdict
+from failsoft.policy.outcome import Ending
+from failsoft.policy.request import Partition, RecordId
+from failsoft.policy.settings import StageSettings
+from failsoft.simulation.cluster import Cluster, Sent
+from failsoft.simulation.engine import Engine
+from failsoft.simulation.shell import CallUnderWay, Shell
+from failsoft.simulation.workload import Ask
+
+EXECUTIONS_MAX = 3
+CLOCK_SECONDS = 0.05
+"""How far a worker's idea of the broker's clock may be off: half a round trip, and some."""
+ROUNDING_SECONDS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """One breach of a rule."""
+
+    rule: str
+    at: float
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.rule} at {self.at:.3f} s: {self.detail}"
+
+
+class Invariants:
+    """Looks on at a whole cluster; what is broken is kept, and changes nothing.
+
+    Args:
+        engine: virtual time.
+        settings: of the stage.
+    """
+
+    def __init__(self, engine: Engine, settings: StageSettings) -> None:
+        self.broken: list[Broken] = []
+        self._engine = engine
+        self._margin = settings.publish_margin_seconds
+        self._calls_max = EXECUTIONS_MAX + sum(tier.is_model for tier in settings.tiers) - 1
+        self._sent: dict[RecordId, tuple[float, Sent]] = {}
+        self._accepted: set[int] = set()
+        self._with_result: set[int] = set()
+        self._calls: dict[str, Counter[RecordId]] = defaultdict(Counter)
+
+    # The cluster says.
+
+    def accepted(self, partition: Partition, offset: int, sent: Sent) -> None:
+        """A request stands in the log."""
+        self._sent[RecordId(*partition, offset)] = (self._engine.now, sent)
+        self._accepted.add(sent.ask.number)
+
+    def result(self, ask: Ask, ending: Ending, *, is_visible: bool) -> None:
+        """A result stands in the log."""
+        if ask.number not in self._accepted:
+            self._break("phantom", f"request {ask.number}, {ending.outcome}")
+        if is_visible == (ask.number in self._with_result):
+            self._break("phantom", f"request {ask.number} has two visible results, or none")
+        self._with_result.add(ask.number)
+
+    def committed(self, partition: Partition, before: int, after: int) -> None:
+        """The group has committed."""
+        if after < before:
+            self._break("commit_regression", f"{partition} from {before} to {after}")
+        for offset in range(before, after):
+            _, sent = self._sent[RecordId(*partition, offset)]
+            if sent.ask.number not in self._with_result:
+                self._break("commit_ahead", f"{partition} at {after}, but offset {offset} has no result")
+
+    # The shells say.
+
+    def call_started(self, shell: Shell, action: StartCall) -> None:
+        """A call begins."""
+        appended_at, sent = self._sent[action.record]
+        if self._engine.now > appended_at + sent.ask.budget_seconds + GRACE_SECONDS + CLOCK_SECONDS:
+            self._break("call_after_deadline", f"{action.record} of {shell.name}")
+        if action.window_ends_at > action.deadline_at - self._margin + ROUNDING_SECONDS:
+            self._break("window_too_long", f"{action.record} of {shell.name} at {action.tier}")
+        calls = self._calls[shell.name]
+        calls[action.record] += 1
+        if calls[action.record] > self._calls_max:
+            self._break("too_many_calls", f"{action.record} of {shell.name}: {calls[action.record]}")
+        permits = shell.machine.permits[action.tier][1]
+        if shell.in_flight[action.tier] > permits:
+            self._break("over_permits", f"{shell.name} at {action.tier}: {shell.in_flight[action.tier]} of {permits}")
+
+    def call_ended(self, shell: Shell, call: CallUnderWay, verdict: Verdict) -> None:
+        """Its seconds are the tally's business."""
+
+    def handled(self, shell: Shell) -> None:
+        """Nothing to check between actions."""
+
+    # In the end.
+
+    def check_settled(self, cluster: Cluster) -> None:
+        """All faults are over and there was time: nothing may be left."""
+        lost = sorted(self._accepted - self._with_result)
+        if lost:
+            self._break("lost", f"{len(lost)} requests, the first {lost[:5]}")
+        for partition, log in cluster.logs.items():
+            at = cluster.group.committed.get(partition, 0)
+            if at != log.end:
+                self._break("not_settled", f"{partition}: committed {at} of {log.end}")
+
+    def _break(self, rule: str, detail: str) -> None:
+        self.broken.append(Broken(rule, self._engine.now, detail))

@@ -1,0 +1,159 @@
+"""A process's part in the group, the twin of ``kafka/membership.py``: heartbeats, rejoining, keeping, fenced commits."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from failsoft.policy.request import Partition
+from failsoft.simulation.cluster import Cluster
+from failsoft.simulation.shell import Shell
+from failsoft.simulation.world import Answer, Membership
+
+HEARTBEAT_SECONDS = 1.0
+RETRY_SECONDS = 0.5
+
+
+class Link(Protocol):
+    """The network between this process and the broker."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether anything gets through."""
+
+    @property
+    def seconds(self) -> float:
+        """How long a request and its answer take."""
+
+
+class Owner(Protocol):
+    """Who is told what is owned."""
+
+    def assigned(self, positions: Mapping[Partition, int], assignment: int, share: float) -> None:
+        """Own these from here on."""
+
+    def revoked(self, partitions: frozenset[Partition], share: float) -> None:
+        """Drop these."""
+
+    def rebalance_began(self) -> None:
+        """Say what may be committed, before partitions move."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """In which generation, and as whom, this process owns what it owns."""
+
+    member: str
+    generation: int
+
+
+class Member:
+    """One member of the group.
+
+    Args:
+        shell: whose life it shares.
+        cluster: where the group is.
+        link: the way there.
+        owner: who is told.
+    """
+
+    def __init__(self, shell: Shell, cluster: Cluster, link: Link, owner: Owner) -> None:
+        self.owned: dict[int, int] = {}
+        """Partition number -> assignment."""
+        self._shell = shell
+        self._cluster = cluster
+        self._link = link
+        self._owner = owner
+        self._name: str | None = None
+        self._fence: Fence | None = None
+        self._is_joining = False
+        self._share = 0.0
+
+    def start(self) -> None:
+        """Join, and keep saying that we are here."""
+        self._cluster.on_generation.append(self._heard_of_generation)
+        self._join()
+        self._shell.later(self._shell.now + HEARTBEAT_SECONDS, self._heartbeat)
+
+    def leave(self) -> None:
+        """Go, and tell the group."""
+        if self._name is not None and self._link.is_up:
+            self._cluster.group.leave(self._name, now=self._shell.now)
+            self._cluster.settle()
+
+    def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> frozenset[Partition]:
+        """Commit what belongs to assignments that hold; return what the group has taken."""
+        if self._fence is None or not self._link.is_up or not offsets:
+            return frozenset()
+        current = {
+            partition: offset
+            for partition, (assignment, offset) in offsets.items()
+            if self.owned.get(partition.number) == assignment
+        }
+        answer = self._cluster.commit(self._fence.member, self._fence.generation, current)
+        return frozenset(current) if answer is Answer.OK else frozenset()
+
+    def _heartbeat(self) -> None:
+        self._shell.later(self._shell.now + HEARTBEAT_SECONDS, self._heartbeat)
+        if not self._link.is_up:
+            return
+        if self._is_joining:
+            self._look_for_generation()
+        elif self._name is not None and self._fence is not None:
+            answer = self._cluster.group.heartbeat(self._name, self._fence.generation, now=self._shell.now)
+            if answer is Answer.REBALANCE:
+                self._join()
+            elif answer is not Answer.OK:
+                self._name = None
+                self._join()
+
+    def _join(self) -> None:
+        self._owner.rebalance_began()
+        self._is_joining = True
+        if self._link.is_up:
+            self._name = self._cluster.group.join(self._name, self.owned, now=self._shell.now)
+            self._cluster.settle()
+
+    def _heard_of_generation(self) -> None:
+        self._shell.later(self._shell.now + self._link.seconds, self._look_for_generation)
+
+    def _look_for_generation(self) -> None:
+        """If the group has a new generation, begin it; if it waits for us, or has dropped us, join again."""
+        if not self._is_joining or not self._link.is_up:
+            return
+        if self._cluster.group.waits_for(self._name):
+            self._join()
+            return
+        known = self._cluster.group.membership(self._name or "")
+        if known is not None:
+            self._is_joining = False
+            self._begin(known)
+
+    def _begin(self, known: Membership) -> None:
+        """Keep what comes back to the same member in the very next generation; all else is lost, or gained anew."""
+        before, self._fence = self._fence, Fence(known.member, known.generation)
+        keeps = before == Fence(known.member, known.generation - 1)
+        kept = known.numbers & self.owned.keys() if keeps else frozenset[int]()
+        lost, gained = self.owned.keys() - kept, known.numbers - kept
+        self.owned = {number: self.owned[number] for number in sorted(kept)}
+        share = len(known.numbers) / self._cluster.partitions
+        if lost or (not gained and share != self._share):
+            self._owner.revoked(self._partitions(lost), share)
+        self._share = share
+        if gained:
+            self._shell.later(self._shell.now + self._link.seconds, self._own, gained, self._fence)
+
+    def _own(self, gained: frozenset[int], fence: Fence) -> None:
+        """Read where to begin, then own; the next rebalance gains anew what has not begun."""
+        if self._fence != fence or self._is_joining:
+            return
+        if not self._link.is_up:
+            self._shell.later(self._shell.now + RETRY_SECONDS, self._own, gained, fence)
+            return
+        assignment = self._cluster.next_assignment()
+        self.owned |= dict.fromkeys(sorted(gained), assignment)
+        committed = self._cluster.group.committed
+        positions = {partition: committed.get(partition, 0) for partition in sorted(self._partitions(gained))}
+        self._owner.assigned(positions, assignment, self._share)
+
+    def _partitions(self, numbers: Iterable[int]) -> frozenset[Partition]:
+        return frozenset(Partition(name, number) for name in self._cluster.classes for number in numbers)
