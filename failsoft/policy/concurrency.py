@@ -115,10 +115,15 @@ class LimitConfig:
         """Refuse what cannot work."""
         if self.target_seconds <= 0:
             raise ConfigurationError(f"limit: target_seconds {self.target_seconds} must be above zero")
-        if not 1 <= self.limit_min <= (self.initial or self.limit_max) <= self.limit_max:
+        if not 1 <= self.limit_min <= self.begins_at <= self.limit_max:
             raise ConfigurationError("limit: 1 <= limit_min <= initial <= limit_max does not hold")
         if not 0 < self.quantile < 1:
             raise ConfigurationError(f"limit: quantile {self.quantile} is not between 0 and 1")
+
+    @property
+    def begins_at(self) -> int:
+        """The first value."""
+        return self.limit_max if self.initial is None else self.initial
 
 
 class Limit:
@@ -150,7 +155,7 @@ class Limit:
         self.is_target_infeasible = False
         self.target_seconds = config.target_seconds
         self.value = 0.0
-        self._move(config.initial or config.limit_max)
+        self._move(config.begins_at)
 
     @property
     def overdue_at(self) -> float | None:

@@ -301,7 +301,15 @@ def test_whatever_happens_the_limit_stays_within_its_bounds_and_the_permits_foll
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"target_seconds": 0}, {"limit_max": 0}, {"initial": 65}, {"limit_min": 65}, {"limit_min": 0}, {"quantile": 1.0}],
+    [
+        {"target_seconds": 0},
+        {"limit_max": 0},
+        {"initial": 65},
+        {"initial": 0},
+        {"limit_min": 65},
+        {"limit_min": 0},
+        {"quantile": 1.0},
+    ],
 )
 def test_settings_that_cannot_work_are_refused(wrong):
     with pytest.raises(ConfigurationError, match="limit"):
