@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from failsoft.client import Client, ResultOverdue
-    from failsoft.endpoints import Busy, Call, Constant, EndpointBroken, Output, RequestRefused
+    from failsoft.endpoints import (
+        Busy,
+        Call,
+        Constant,
+        EndpointBroken,
+        EndpointFailed,
+        OpenAICompatible,
+        Output,
+        RequestRefused,
+    )
     from failsoft.pipeline import Pipeline
     from failsoft.wire import Result
 
@@ -18,6 +27,8 @@ __all__ = [
     "Client",
     "Constant",
     "EndpointBroken",
+    "EndpointFailed",
+    "OpenAICompatible",
     "Output",
     "Pipeline",
     "RequestRefused",

@@ -1,14 +1,19 @@
 """The asyncio shell round the machine: it carries out what the policies decide, and decides nothing itself.
 
-=========  ======================================================================
-module     holds
-=========  ======================================================================
-clock      the only reader of time
-runner     one stage: records and ends become events, actions become I/O
-calls      calls under way, each cut at its window
-publisher  results and dead letters, until they are acknowledged
-worker     a process: its stages, its signals, its drain, its exit code
-metrics    what the worker counts
-health     /metrics and /health
-=========  ======================================================================
+===========  ====================================================================
+module       holds
+===========  ====================================================================
+clock        the only reader of time
+runner       one stage: records and ends become events, actions become I/O
+held         what the shell keeps of a record while the machine decides
+calls        calls under way, each cut at its window
+publisher    results and dead letters, until they are acknowledged
+worker       a process: its stages, its signals, its drain
+metrics      what the worker counts
+health       /metrics and /health
+log          events as lines, without payloads
+submission   where requests go, and each line of a batch file as one
+batch_file   batch files by their name and by their lines
+journal      the output file of a run, which is its memory
+===========  ====================================================================
 """

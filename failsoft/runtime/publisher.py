@@ -103,10 +103,11 @@ class Publisher:
     ) -> tuple[Ending, Record]:
         body: bytes | Mapping[str, Any] | None = None
         status_code: int | None = None
+        region: str | None = None
         message = MESSAGES.get(ending.reason)
         match end:
             case Output():
-                body = end.body
+                body, region = end.body, end.region
             case RequestRefused():
                 message, status_code = str(end), end.status_code
             case Mapping():
@@ -114,9 +115,10 @@ class Publisher:
         if held.malformed is not None:
             message = str(held.malformed)
         try:
-            return ending, self._encoded(held, ending, body=body, message=message, status_code=status_code)
+            record = self._encoded(held, ending, body=body, message=message, status_code=status_code, region=region)
         except MalformedRecord:
             return self._unusable(held, ending)
+        return ending, record
 
     def _unusable(self, held: Held, ending: Ending) -> tuple[Ending, Record]:
         failed = replace(ending, outcome=Outcome.FAILED, reason=Reason.ANSWER_UNUSABLE, tier=None, level=None)
@@ -130,6 +132,7 @@ class Publisher:
         body: bytes | Mapping[str, Any] | None = None,
         message: str | None = None,
         status_code: int | None = None,
+        region: str | None = None,
     ) -> Record:
         return encode_result(
             ending,
@@ -140,6 +143,7 @@ class Publisher:
             body=body,
             message=message,
             status_code=status_code,
+            region=region,
         )
 
     def _dead_letter(self, held: Held) -> DeadLetter:

@@ -25,7 +25,7 @@ def read_digits(readers: Iterable[DigitReader]) -> dict[DigitReader, Readings]:
     from sklearn.datasets import load_digits  # noqa: PLC0415 - slow to import, and only the `demo` extra brings it
     from sklearn.ensemble import ExtraTreesClassifier  # noqa: PLC0415
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # noqa: PLC0415 - has no types; scikit-learn needs it too
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415 - scikit-learn needs it too
 
     images, digits = load_digits(return_X_y=True)
     ink = images / INK_MAX  # trees do not mind the scale, the regression does
