@@ -17,9 +17,10 @@ n = max(20, permits) calls that start after the last change. A call is *over* wh
     all n ended, over <= a, half the permits used      limit + max(1, sqrt(limit) / 4)
     429 to a call started after the last halving       limit x .5: once a round trip, for older calls are old news
 
-Every worker measures for itself and moves its idea of the fleet's limit; as all see the same latency, additive increase and
-multiplicative decrease make them agree (Chiu and Jain 1989). Gradient2 and Vegas, made for calls of milliseconds, drift to
-the maximum or settle at 40 % of the throughput where latency grows smoothly with the batch (research/algorithms.md §4.2).
+Every worker measures for itself and moves its own idea of the fleet's limit. The ideas differ by half; their permits add up
+to the limit all the same, because every worker sees what all of them do: 16 workers hold 61 where one holds 66, at the same
+throughput. Gradient2 and Vegas, made for calls of milliseconds, drift to the maximum or settle at 40 % of the throughput
+where latency grows smoothly with the batch (research/algorithms.md §4.2).
 
 **Infeasible target.** Where even one call alone takes longer than T, these rules would end at one call in flight and a
 hundredth of the throughput. So a descent has to pay: three decreases in a row, half of the limit, must shorten the calls by

@@ -16,64 +16,75 @@ TOKENS_MEDIAN, TOKENS_SIGMA = 250, 0.5
 
 
 class Backend:
-    """A model server with continuous batching, kept as busy as the limit allows.
+    """A model server with continuous batching, kept as busy as its workers' limits allow.
 
     A token takes ``base + each x running`` seconds for everybody; what does not fit into the batch waits in a queue.
     """
 
-    def __init__(self, config: LimitConfig, *, base=0.010, each=0.00025, slots=64, seed=1, demand=math.inf) -> None:
+    def __init__(
+        self, config: LimitConfig, *, base=0.010, each=0.00025, slots=64, seed=1, demand=math.inf, workers=1
+    ) -> None:
         self.base, self.each, self.slots, self.demand = base, each, slots, demand
         self.rng = random.Random(seed)
-        self.permits = Permits(config.limit_max)
-        self.limit = Limit(config, self.permits)
-        self.permits.share(1.0)
-        self.now = self.tokens = self.limit_seconds = 0.0
+        self.permits = [Permits(config.limit_max) for _ in range(workers)]
+        self.limits = [Limit(config, permits) for permits in self.permits]
+        for permits in self.permits:
+            permits.share(1 / workers)
+        self.now = self.tokens = self.permit_seconds = 0.0
         self.slowdown = 1.0
         self.queue: deque[tuple[int, float]] = deque()
         self.running: list[tuple[float, int]] = []
-        self.started_at: dict[int, float] = {}
+        self.started: list[tuple[float, int]] = []  # when each call started, and who started it
         self.latencies: list[float] = []
+
+    @property
+    def limit(self) -> Limit:
+        """Of the first worker."""
+        return self.limits[0]
 
     def run(self, seconds: float) -> "Backend":
         """Go on for so long; what was measured before is forgotten."""
         ends_at = self.now + seconds
-        self.latencies, self.limit_seconds, self.began_at = [], 0.0, self.now
+        self.latencies, self.permit_seconds, self.began_at = [], 0.0, self.now
         while self.now < ends_at:
             self.step()
         return self
 
     def step(self) -> None:
-        while self.permits.has_free and self.permits.in_flight < self.demand:
-            self.start()
+        for worker, permits in enumerate(self.permits):
+            while permits.has_free and permits.in_flight < self.demand:
+                self.start(worker)
         while self.queue and len(self.running) < self.slots:
             call_id, tokens = self.queue.popleft()
             heapq.heappush(self.running, (self.tokens + tokens, call_id))
         token_seconds = (self.base + self.each * len(self.running)) * self.slowdown
         ends_at = self.now + (self.running[0][0] - self.tokens) * token_seconds
-        overdue_at = self.limit.overdue_at
-        if overdue_at is not None and overdue_at + 1e-6 < ends_at:
-            self.pass_time(max(overdue_at + 1e-6, self.now), token_seconds)
-            self.limit.look(now=self.now)
+        look_at = min((at for limit in self.limits if (at := limit.overdue_at) is not None), default=math.inf) + 1e-6
+        if look_at < ends_at:
+            self.pass_time(max(look_at, self.now), token_seconds)
+            for limit in self.limits:
+                limit.look(now=self.now)
         else:
             self.pass_time(ends_at, token_seconds)
             self.end()
 
-    def start(self) -> None:
-        call_id = len(self.started_at)
-        self.started_at[call_id] = self.now
-        self.permits.take()
-        self.limit.started(call_id, now=self.now)
+    def start(self, worker: int) -> None:
+        call_id = len(self.started)
+        self.started.append((self.now, worker))
+        self.permits[worker].take()
+        self.limits[worker].started(call_id, now=self.now)
         self.queue.append((call_id, TOKENS_MEDIAN * math.exp(TOKENS_SIGMA * self.rng.gauss(0, 1))))
 
     def end(self) -> None:
         _, call_id = heapq.heappop(self.running)
-        self.permits.give_back()
-        self.limit.answered(call_id, now=self.now)
-        self.latencies.append(self.now - self.started_at[call_id])
+        started_at, worker = self.started[call_id]
+        self.permits[worker].give_back()
+        self.limits[worker].answered(call_id, now=self.now)
+        self.latencies.append(self.now - started_at)
 
     def pass_time(self, to: float, token_seconds: float) -> None:
         self.tokens += (to - self.now) / token_seconds
-        self.limit_seconds += self.limit.value * (to - self.now)
+        self.permit_seconds += sum(permits.count for permits in self.permits) * (to - self.now)
         self.now = to
 
     @property
@@ -82,7 +93,7 @@ class Backend:
 
     @property
     def mean_limit(self) -> float:
-        return self.limit_seconds / self.seconds
+        return self.permit_seconds / self.seconds
 
     @property
     def throughput(self) -> float:
@@ -125,12 +136,21 @@ def test_the_target_is_met_whether_latency_comes_from_a_queue_or_from_the_batch(
     assert backend.run(3_000).q95 == pytest.approx(target, rel=0.1)
 
 
+def test_sixteen_workers_that_know_nothing_of_each_other_hold_the_limit_of_one():
+    backend = Backend(LimitConfig(16, limit_max=200, initial=66), workers=16)
+    backend.run(600)
+    backend.run(3_000)
+    assert backend.mean_limit == pytest.approx(67, rel=0.15)
+    assert backend.throughput == pytest.approx(8.6, rel=0.05)
+    assert 0.85 * 16 < backend.q95 <= 16
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize(("target", "initial"), [(1, 64), (2, 64), (2, 8)])
 def test_a_target_that_one_call_alone_would_miss_does_not_stop_the_work(target, initial, seed):
     backend = Backend(LimitConfig(target, limit_max=200, initial=initial), seed=seed)
     backend.run(600)
-    backend.run(3_000)
+    backend.run(1_500)
     assert backend.limit.is_target_infeasible
     assert backend.throughput > 0.8  # .35/s at a limit of one
     assert backend.mean_limit > 2
