@@ -9,6 +9,7 @@ from failsoft.cli.doctor import doctor
 from failsoft.cli.model_server import model_server
 from failsoft.cli.results import results
 from failsoft.cli.run import run
+from failsoft.cli.simulate import simulate
 from failsoft.cli.submit import submit
 from failsoft.cli.worker import worker
 
@@ -21,5 +22,6 @@ app.command()(doctor)
 app.command()(model_server)
 app.command()(results)
 app.command()(run)
+app.command()(simulate)
 app.command()(submit)
 app.command()(worker)

@@ -55,6 +55,15 @@ class Wire:
         return self._cluster.is_up and not self.cuts
 
 
+class Held:
+    """One record in a process's hands, from one arrival to the end of that work."""
+
+    __slots__ = ("sent",)
+
+    def __init__(self, sent: Sent) -> None:
+        self.sent = sent
+
+
 class Process:
     """One life of a worker.
 
@@ -88,7 +97,7 @@ class Process:
         self._skew_seconds = skew_seconds
         self._member = Member(self.shell, cluster, link, self)
         self._intake = Intake(self.shell, cluster, link, self)
-        self._held: dict[RecordId, Entry[Sent]] = {}
+        self._held: dict[RecordId, Held] = {}
         self._to_commit: dict[Partition, tuple[int, int]] = {}
         self._is_committing = False
 
@@ -110,10 +119,8 @@ class Process:
 
     def publish(self, action: Publish) -> None:
         """Send the result until it is acknowledged."""
-        sent = self._held[action.record].value
-        if sent is None:
-            raise ValueError("requests are never tombstones")
-        self.shell.later(self.shell.now + self._link.seconds / 2, self._send, action, sent, self._wall())
+        held = self._held[action.record]
+        self.shell.later(self.shell.now + self._link.seconds / 2, self._send, action, held, self._wall())
 
     def commit(self, action: Commit) -> None:
         """Commit soon, and again until the group has taken it."""
@@ -132,7 +139,7 @@ class Process:
         """Take records, one event each."""
         for record, entry in batch:
             if entry.value is not None:
-                self._held[record] = entry
+                self._held[record] = Held(entry.value)
                 self.shell.feed(self._arrival(record, entry, entry.value))
 
     def backlog(self, request_class: ClassName, records: int, oldest_age_seconds: float) -> None:
@@ -168,24 +175,25 @@ class Process:
             clock_offset=self.clock_offset.seconds,
         )
 
-    def _send(self, action: Publish, sent: Sent, sent_at: float) -> None:
+    def _send(self, action: Publish, held: Held, sent_at: float) -> None:
         """One attempt reaches the broker; the process may die right after it."""
         if not self._link.is_up:
-            self.shell.later(self.shell.now + SEND_RETRY_SECONDS, self._send, action, sent, self._wall())
+            self.shell.later(self.shell.now + SEND_RETRY_SECONDS, self._send, action, held, self._wall())
             return
-        self._cluster.publish(sent.ask, action.ending)
+        self._cluster.publish(held.sent.ask, action.ending)
         appended_at = self._cluster.clock
         if self.shell.step():
             later = self.shell.now + self._link.seconds / 2
-            self.shell.later(later, self._acknowledged, action, sent, sent_at, appended_at)
+            self.shell.later(later, self._acknowledged, action, held, sent_at, appended_at)
 
-    def _acknowledged(self, action: Publish, sent: Sent, sent_at: float, appended_at: float) -> None:
+    def _acknowledged(self, action: Publish, held: Held, sent_at: float, appended_at: float) -> None:
         """The acknowledgement comes; if it is lost on the way nobody knows, and the result is sent again."""
         if not self._link.is_up:
-            self.shell.later(self.shell.now + SEND_RETRY_SECONDS, self._send, action, sent, self._wall())
+            self.shell.later(self.shell.now + SEND_RETRY_SECONDS, self._send, action, held, self._wall())
             return
         self._observe(sent_at, appended_at)
-        self._held.pop(action.record, None)
+        if self._held.get(action.record) is held:  # it may have come again meanwhile, under a new assignment
+            del self._held[action.record]
         self.shell.feed(Published(action.record, action.assignment))
         self._intake.wake(action.record.request_class)
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from failsoft.policy.actions import StartCall
 from failsoft.policy.deadline import GRACE_SECONDS
-from failsoft.policy.events import Verdict
+from failsoft.policy.events import Event, Verdict
 from failsoft.policy.outcome import Ending
 from failsoft.policy.request import Partition, RecordId
 from failsoft.policy.settings import StageSettings
@@ -111,7 +111,7 @@ class Invariants:
     def call_ended(self, shell: Shell, call: CallUnderWay, verdict: Verdict) -> None:
         """Its seconds are the tally's business."""
 
-    def handled(self, shell: Shell) -> None:
+    def handled(self, shell: Shell, event: Event) -> None:
         """Nothing to check between actions."""
 
     # In the end.

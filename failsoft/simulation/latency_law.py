@@ -23,6 +23,9 @@ Z99 = 2.326
 class LatencyLaw(Protocol):
     """A distribution of service times."""
 
+    def typical_seconds(self, in_service: int) -> float:
+        """The median with so many calls in service, when all is well."""
+
     def seconds(self, rng: "Random", in_service: int, *, slow: float, widen: float) -> float:
         """Draw one service time.
 
@@ -46,6 +49,10 @@ class Lognormal:
     median_seconds: float
     sigma: float = 0.35
 
+    def typical_seconds(self, in_service: int) -> float:
+        """The median, whatever else is in service."""
+        return self.median_seconds
+
     @property
     def mean_seconds(self) -> float:
         """Mean service time."""
@@ -64,7 +71,11 @@ class Batched:
     per_call_seconds: float
     sigma: float = 0.35
 
+    def typical_seconds(self, in_service: int) -> float:
+        """The median with so many calls in service."""
+        return self.base_seconds + self.per_call_seconds * in_service
+
     def seconds(self, rng: "Random", in_service: int, *, slow: float, widen: float) -> float:
         """Draw one service time."""
         spread = math.exp(widened(self.sigma, widen) * rng.gauss(0.0, 1.0))
-        return slow * (self.base_seconds + self.per_call_seconds * in_service) * spread
+        return slow * self.typical_seconds(in_service) * spread

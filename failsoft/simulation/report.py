@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from failsoft.policy.actions import StartCall
-from failsoft.policy.events import Verdict
+from failsoft.policy.events import Event, Verdict
 from failsoft.policy.outcome import Ending, Outcome
 from failsoft.policy.request import ClassName
 from failsoft.simulation.shell import CallUnderWay, Shell
@@ -110,7 +110,7 @@ class Tally:
         seconds = shell.now - call.started_at
         self.calls.append(Called(action.record.request_class, action.tier, call.started_at, seconds, verdict))
 
-    def handled(self, shell: Shell) -> None:
+    def handled(self, shell: Shell, event: Event) -> None:
         """Nothing to count."""
 
     def summary(

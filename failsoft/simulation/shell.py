@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, assert_never
 
-from failsoft.policy.actions import Action, CancelCall, Commit, Forget, Publish, StartCall
+from failsoft.policy.actions import Action, AnnounceRegister, CancelCall, Commit, Forget, Publish, StartCall
 from failsoft.policy.events import CallFinished, Event, SlotFreed, Tick, Verdict
 from failsoft.policy.request import RecordId
 from failsoft.policy.settings import StageSettings
@@ -41,7 +41,7 @@ class Watch(Protocol):
     def call_ended(self, shell: "Shell", call: "CallUnderWay", verdict: Verdict) -> None:
         """A call ended or was cut now."""
 
-    def handled(self, shell: "Shell") -> None:
+    def handled(self, shell: "Shell", event: Event) -> None:
         """The machine has dealt with an event, and its actions are under way."""
 
 
@@ -110,7 +110,7 @@ class Shell:
                 return
             self._perform(action)
         for watch in self._watches:
-            watch.handled(self)
+            watch.handled(self, event)
         self._set_wakeup()
 
     def when_awake(self, call: Callable[..., None], *args: Any) -> None:
@@ -155,6 +155,8 @@ class Shell:
                 self._owner.forget(action.record)
             case Commit():
                 self._owner.commit(action)
+            case AnnounceRegister():
+                pass  # every worker's breakers are its own so far
             case _:
                 assert_never(action)
 

@@ -1,0 +1,185 @@
+"""``failsoft simulate``: the production machine in virtual time, in a named scenario or in random worlds.
+
+Exits 0 when every expectation is met and no invariant broke, else 1.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from failsoft.cli.exits import Exit, explained_errors
+from failsoft.cli.report import write_json
+from failsoft.policy.errors import ConfigurationError
+from failsoft.simulation.fleet import Fleet
+from failsoft.simulation.fuzz import Fuzzed, fuzz
+from failsoft.simulation.plot import level_chart
+from failsoft.simulation.report import Summary
+from failsoft.simulation.scenarios import SCENARIOS, Scenario, named
+
+BROKEN_SHOWN = 10
+"""Breaches of invariants that are spelled out; the rest is counted."""
+
+
+def simulate(
+    scenario: Annotated[str | None, typer.Argument(help="Which; --list shows them all.")] = None,
+    *,
+    seed: Annotated[int, typer.Option(help="What is left to chance; with --fuzz, the first of the seeds.")] = 1,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also draw the levels over time, as an SVG.")
+    ] = None,
+    json: Annotated[
+        str | None,
+        typer.Option("--json", metavar="FILE", help="Also write a report, - for standard output instead of text."),
+    ] = None,
+    show_list: Annotated[bool, typer.Option("--list", help="Show the scenarios.")] = False,
+    worlds: Annotated[
+        int | None, typer.Option("--fuzz", metavar="N", min=1, help="Run so many random worlds instead.")
+    ] = None,
+) -> None:
+    """Run a scenario in virtual time and hold it against what must come out of it."""
+    started_at = time.time()
+    with explained_errors():
+        if show_list:
+            _show_list()
+        elif worlds is not None:
+            _fuzz(range(seed, seed + worlds), json, started_at)
+        elif scenario is not None:
+            _scenario(named(scenario), seed, plot, json, started_at)
+        else:
+            raise ConfigurationError("nothing to simulate: name a scenario (--list shows them), or ask for --fuzz N")
+
+
+def dice_of(seed: int) -> Callable[[str], Random]:
+    """Make dice of its own for each part of a world, all from one seed."""
+    return lambda part: Random(f"{seed} {part}")
+
+
+def _show_list() -> None:
+    width = max(len(known.name) for known in SCENARIOS)
+    for known in SCENARIOS:
+        print(f"{known.name:{width}}  {known.says}")
+
+
+def _scenario(scenario: Scenario, seed: int, plot: Path | None, json: str | None, started_at: float) -> None:
+    fleet = Fleet(scenario.plan, dice_of(seed))
+    fleet.run()
+    is_kept = not fleet.invariants.broken and all(expected.is_met(fleet) for expected in scenario.expects)
+    if plot is not None:
+        spans = [(fault.begins_at, fault.begins_at + fault.seconds) for fault in scenario.plan.faults]
+        plot.write_text(level_chart(fleet.tally, title=f"{scenario.name}: {scenario.says}", faults=spans))
+    if json != "-":
+        console = Console()
+        console.print(f"{scenario.name}: {scenario.says}", highlight=False, soft_wrap=True)
+        console.print(_table(_summaries(fleet)))
+        for line in _verdict_lines(scenario, fleet):
+            console.print(line, highlight=False, soft_wrap=True)
+    if json is not None:
+        write_json(json, command="simulate", started_at=started_at, seed=seed, result=_result(scenario, fleet))
+    raise typer.Exit(Exit.OK if is_kept else Exit.BROKEN_PROMISE)
+
+
+def _summaries(fleet: Fleet) -> dict[str, Summary]:
+    return {**fleet.tally.by_class(), "total": fleet.tally.summary()}
+
+
+def _table(summaries: Mapping[str, Summary]) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("")
+    for name in summaries:
+        table.add_column(name, justify="right")
+    found = list(summaries.values())
+    for word, cells in (
+        ("offered", [str(each.offered) for each in found]),
+        ("in time", [str(each.in_time) for each in found]),
+        *((f"level {level}", [str(each.levels.get(level, 0)) for each in found]) for level in (1, 2, 3)),
+        ("value", [f"{each.value:.3f}" for each in found]),
+        ("wasted work", [f"{each.wasted_work:.3f}" for each in found]),
+        ("calls per request", [f"{each.calls_per_request:.2f}" for each in found]),
+        ("p50", [f"{each.p50_seconds:.2f} s" for each in found]),
+        ("p95", [f"{each.p95_seconds:.2f} s" for each in found]),
+        ("p99", [f"{each.p99_seconds:.2f} s" for each in found]),
+    ):
+        table.add_row(word, *cells)
+    return table
+
+
+def _verdict_lines(scenario: Scenario, fleet: Fleet) -> Iterator[str]:
+    for expected in scenario.expects:
+        word = "met " if expected.is_met(fleet) else "MISSED"
+        yield f"{word} {expected.says}: {expected.figure(fleet):.3f} (wanted {expected.bounds})"
+    broken = fleet.invariants.broken
+    for breach in broken[:BROKEN_SHOWN]:
+        yield f"BROKEN {breach}"
+    yield f"{len(broken)} invariants broken; {fleet.cluster.visible.repeats_in_log} repeats in the log that no reader is shown"
+
+
+def _result(scenario: Scenario, fleet: Fleet) -> dict[str, Any]:
+    return {
+        "scenario": scenario.name,
+        "classes": {name: asdict(each) for name, each in fleet.tally.by_class().items()},
+        "total": asdict(fleet.tally.summary()),
+        "expectations": [
+            {"says": expected.says, "figure": expected.figure(fleet), "is_met": expected.is_met(fleet)}
+            for expected in scenario.expects
+        ],
+        "virtual_seconds": fleet.engine.now,
+        "repeats_in_log": fleet.cluster.visible.repeats_in_log,
+        "invariants_broken": len(fleet.invariants.broken),
+        "breaches": [str(breach) for breach in fleet.invariants.broken[:BROKEN_SHOWN]],
+    }
+
+
+def _fuzz(seeds: range, json: str | None, started_at: float) -> None:
+    runs = []
+    for seed in seeds:
+        run = fuzz(seed, dice_of(seed))
+        runs.append(run)
+        if run.broken and json != "-":
+            for breach in run.broken[:BROKEN_SHOWN]:
+                print(f"BROKEN in seed {seed}: {breach}", flush=True)
+            print(f"  again with: failsoft simulate --fuzz 1 --seed {seed}", flush=True)
+    bad = [run.seed for run in runs if run.broken]
+    if json != "-":
+        Console().print(_distribution(runs))
+        print(f"{len(bad)} of {len(runs)} worlds broke an invariant.")
+    if json is not None:
+        result = {
+            "worlds": len(runs),
+            "invariants_broken": sum(len(run.broken) for run in runs),
+            "failing_seeds": bad,
+            "distribution": {name: _spread(figures) for name, figures in _figures(runs).items()},
+        }
+        write_json(json, command="simulate", started_at=started_at, seed=seeds.start, result=result)
+    raise typer.Exit(Exit.BROKEN_PROMISE if bad else Exit.OK)
+
+
+def _figures(runs: Sequence[Fuzzed]) -> dict[str, list[float]]:
+    return {
+        "requests": [run.requests for run in runs],
+        "hosts": [run.hosts for run in runs],
+        "faults": [run.faults for run in runs],
+        "virtual_seconds": [run.virtual_seconds for run in runs],
+        "repeats_in_log": [run.repeats_in_log for run in runs],
+    }
+
+
+def _spread(figures: Sequence[float]) -> dict[str, float]:
+    return {"min": min(figures), "median": median(figures), "max": max(figures)}
+
+
+def _distribution(runs: Sequence[Fuzzed]) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    for heading in ("per world", "least", "median", "most"):
+        table.add_column(heading, justify="left" if heading == "per world" else "right")
+    for name, figures in _figures(runs).items():
+        table.add_row(name.replace("_", " "), *(f"{figure:g}" for figure in _spread(figures).values()))
+    return table
