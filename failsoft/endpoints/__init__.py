@@ -3,7 +3,15 @@
 The protocol is :class:`~failsoft.endpoints.endpoint.Endpoint`.
 """
 
-from failsoft.endpoints.call import Busy, Call, EndpointBroken, EndpointFailed, Output, RequestRefused
+from failsoft.endpoints.call import (
+    Busy,
+    Call,
+    EndpointBroken,
+    EndpointFailed,
+    EndpointUnreachable,
+    Output,
+    RequestRefused,
+)
 from failsoft.endpoints.callable import CallableEndpoint, RunsIn
 from failsoft.endpoints.constant import Constant
 from failsoft.endpoints.endpoint import Checkable, Endpoint, Running
@@ -18,6 +26,7 @@ __all__ = [
     "Endpoint",
     "EndpointBroken",
     "EndpointFailed",
+    "EndpointUnreachable",
     "OpenAICompatible",
     "Output",
     "RequestRefused",

@@ -87,3 +87,7 @@ class EndpointBroken(FailsoftError):  # noqa: N818 - a state of the endpoint
 
 class EndpointFailed(FailsoftError):  # noqa: N818 - a state of the endpoint
     """The endpoint failed this time: no connection, a connection that broke, an error of its own. It may serve the next call."""
+
+
+class EndpointUnreachable(EndpointFailed):
+    """There was no connection: refused, no route, no such host. A breaker needs only five of them in a row."""

@@ -20,7 +20,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from failsoft.endpoints.call import Call, EndpointBroken, EndpointFailed, Output, RequestRefused
+from failsoft.endpoints.call import Call, EndpointBroken, EndpointFailed, EndpointUnreachable, Output, RequestRefused
 from failsoft.endpoints.endpoint import Running
 from failsoft.endpoints.http_status import error_message, failure
 from failsoft.policy.durations import Duration, parse_duration
@@ -159,7 +159,9 @@ class OpenAICompatible:
         except (aiohttp.ClientResponseError, aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL) as error:
             # From None: such an error holds the headers that were sent, and with them the key.
             raise EndpointBroken(f"{self._base}: {type(error).__name__}") from None
-        except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError: the connection did not come up
+        except (aiohttp.ClientConnectorError, TimeoutError) as error:  # the only timeout here is the connection's
+            raise EndpointUnreachable(f"{self._base}: {type(error).__name__}: {error}") from None
+        except (aiohttp.ClientError, OSError) as error:
             raise EndpointFailed(f"{self._base}: {type(error).__name__}: {error}") from None
 
 

@@ -10,6 +10,7 @@ assignor     who gets which partition numbers
 fetcher      one class's records, at the pace of whoever takes them
 outbox       sends until acknowledged; replaces a producer that cannot heal
 results      results, each visible once
+raw          a topic as it stands in the log, repeats and all
 admin        topics: describe, plan, apply
 private      every touch of aiokafka's private parts
 ===========  =====================================================================================

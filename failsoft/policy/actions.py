@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from failsoft.policy.outcome import Ending
+from failsoft.policy.register import Register
 from failsoft.policy.request import Partition, RecordId
 
 
@@ -61,4 +62,12 @@ class Commit:
     """partition -> (assignment, offset of the next record that is not done)"""
 
 
-Action = StartCall | CancelCall | Publish | Forget | Commit
+@dataclass(frozen=True, slots=True)
+class AnnounceRegister:
+    """Tell the others this worker's word on a breaker."""
+
+    breaker: str
+    register: Register
+
+
+Action = StartCall | CancelCall | Publish | Forget | Commit | AnnounceRegister

@@ -13,10 +13,7 @@ is asked at once. Coming back earlier than told would be one more refused call.
 Source: Finagle's ``Backoff.decorrelatedJittered``; research/algorithms.md §6.1, §6.3.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from random import Random
+from failsoft.policy.jitter import Jitter
 
 BASE_SECONDS = 0.1
 CAP_SECONDS = 2.0
@@ -25,7 +22,7 @@ RETRY_AFTER_SHARE = 0.5
 GROWTH = 3.0
 
 
-def delay_seconds(previous_seconds: float | None, *, remaining_seconds: float, random: "Random") -> float:
+def delay_seconds(previous_seconds: float | None, *, remaining_seconds: float, random: Jitter) -> float:
     """The wait before the next execution.
 
     Args:

@@ -30,18 +30,15 @@ Source: Resilience4j, Finagle and gobreaker, as compared in research/algorithms.
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from failsoft.policy.breaker_settings import DEFAULTS, NOTHING, BreakerSettings
 from failsoft.policy.breaker_states import State, Trigger, next_state
 from failsoft.policy.call_counts import CallWindow, Counts
 from failsoft.policy.errors import IllegalTransition
+from failsoft.policy.jitter import Jitter
 from failsoft.policy.permission import CallResult, Permission, slow_after_seconds
 from failsoft.policy.ramp import Ramp
 from failsoft.policy.register import NEVER_OPENED, BoardView, Cause, Phase, Pool, Register, Word
-
-if TYPE_CHECKING:
-    from random import Random
 
 
 class Breaker:
@@ -52,7 +49,7 @@ class Breaker:
         random: for the jitter of the waits.
     """
 
-    def __init__(self, settings: BreakerSettings = DEFAULTS, *, random: "Random") -> None:
+    def __init__(self, settings: BreakerSettings = DEFAULTS, *, random: Jitter) -> None:
         self._unforced = State.CLOSED if settings.enforce else State.METRICS_ONLY
         self.state = self._unforced
         self.generation = 0

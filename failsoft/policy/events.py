@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from failsoft.policy.deadline import Stamp
+from failsoft.policy.register import Register
 from failsoft.policy.request import ClassName, Partition, RecordId
 
 
@@ -16,6 +17,8 @@ class Verdict(Enum):
     """The endpoint is busy and says so: 429, or 503 with Retry-After or an overload body. Next tier."""
     TRANSIENT = "transient"
     """The endpoint failed in a way that may pass: connection, other 5xx, reset. Next tier."""
+    UNREACHABLE = "unreachable"
+    """There was no connection to the endpoint. As TRANSIENT, but a breaker needs only five of them in a row."""
     TIMEOUT = "timeout"
     """The window ended before the answer. Next tier, never the same again."""
     REFUSED = "refused"
@@ -57,11 +60,13 @@ class CallFinished:
         call_id: as given in StartCall.
         verdict: how it ended.
         is_over: the endpoint is done with it. False where a call cannot be cut (a thread): its permit is held until SlotFreed.
+        retry_after_seconds: when the endpoint asked to be called again, with BACKPRESSURE.
     """
 
     call_id: int
     verdict: Verdict
     is_over: bool = True
+    retry_after_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,23 @@ class BacklogSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class RegisterSeen:
+    """A worker's word on a breaker, this worker's own too.
+
+    Attributes:
+        breaker: whose it is, ``<stage>/<tier>``.
+        process: who wrote it.
+        register: what it says; None: it was deleted.
+        age_seconds: how long ago it was written, by the broker's clock; only for what is read back at start.
+    """
+
+    breaker: str
+    process: str
+    register: Register | None
+    age_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class DrainRequested:
     """Take nothing more; finish what is running and waiting, or leave it to the next owner."""
 
@@ -136,5 +158,6 @@ Event = (
     | Revoked
     | RebalanceStarted
     | BacklogSeen
+    | RegisterSeen
     | DrainRequested
 )

@@ -34,6 +34,8 @@ class Reason(StrEnum):
     """A better tier was called and its window ended."""
     ENDPOINT_ERROR = "endpoint_error"
     """A better tier was called and failed: connection, 5xx, an answer that makes no sense."""
+    BREAKER_OPEN = "breaker_open"
+    """The breaker of a better tier was open: its calls had been failing."""
     ENDPOINT_BACKPRESSURE = "endpoint_backpressure"
     """A better tier said that it is busy: 429, or 503 with a sign of overload."""
     MALFORMED = "malformed"

@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from failsoft.policy.breaker_settings import DEFAULTS as BREAKER_DEFAULTS
+from failsoft.policy.breaker_settings import BreakerSettings
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.request import ClassName
+from failsoft.policy.retry_budget import DEFAULTS as RETRY_DEFAULTS
+from failsoft.policy.retry_budget import RetryBudgetSettings
 
 DEFAULT_PRIOR_SECONDS = 1.0
 """Median latency to assume of a tier whose author says nothing. A wrong prior is outvoted after 30 calls."""
@@ -23,12 +27,15 @@ class TierSettings:
         level: 1 full, 2 reduced, 3 cached or deterministic.
         limit: permits for the whole fleet; None for an answer that needs no call (it is there at once and cannot fail).
         expected_seconds: the author's word on the median latency; None: nothing is known, and an idle tier is tried.
+        target_seconds: what 95 % of its calls should take at most; the limit is then found below ``limit``. None: it stays
+            where it was declared, and moves only when the endpoint says that it is busy.
     """
 
     name: str
     level: int
     limit: int | None = DEFAULT_LIMIT
     expected_seconds: float | None = None
+    target_seconds: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -100,6 +107,8 @@ class StageSettings:
         bytes_max: bytes of one class in memory.
         publish_margin_seconds: kept for producing the result.
         commit_interval_seconds: how much finished work a crash may repeat.
+        breakers: thresholds of every endpoint's breaker.
+        retries: what retries live on.
     """
 
     name: str
@@ -109,6 +118,8 @@ class StageSettings:
     bytes_max: int = 32 * 1024 * 1024
     publish_margin_seconds: float = 0.05
     commit_interval_seconds: float = 1.0
+    breakers: BreakerSettings = BREAKER_DEFAULTS
+    retries: RetryBudgetSettings = RETRY_DEFAULTS
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""

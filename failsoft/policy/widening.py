@@ -152,6 +152,11 @@ class Widening:
         self.spread = Spread.NORMAL
         self.width_ratio = self.mean_ratio = 1.0
 
+    @property
+    def baseline_q95(self) -> float:
+        """One call in twenty used to take longer, seconds; 0 while that is not known."""
+        return self._baseline.q95
+
     def answered(self, seconds: float, *, now: float, work: float = 1.0) -> None:
         """Take in a call that was answered.
 

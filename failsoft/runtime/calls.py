@@ -10,7 +10,16 @@ from dataclasses import dataclass
 
 import structlog
 
-from failsoft.endpoints import Busy, Call, Endpoint, EndpointBroken, Output, RequestRefused, Running
+from failsoft.endpoints import (
+    Busy,
+    Call,
+    Endpoint,
+    EndpointBroken,
+    EndpointUnreachable,
+    Output,
+    RequestRefused,
+    Running,
+)
 from failsoft.policy.events import CallFinished, SlotFreed, Verdict
 from failsoft.runtime.clock import Clock
 
@@ -85,7 +94,8 @@ class Calls:
         is_over = under_way.running.over.done()
         if is_over:
             del self._under_way[call_id]
-        self._report(CallFinished(call_id, verdict, is_over=is_over))
+        retry_after = end.retry_after_seconds if isinstance(end, Busy) else None
+        self._report(CallFinished(call_id, verdict, is_over=is_over, retry_after_seconds=retry_after))
 
     def _cut(self, call_id: int) -> None:
         under_way = self._under_way.get(call_id)
@@ -94,7 +104,10 @@ class Calls:
         under_way.cutter.cancel()
         under_way.is_reported = True
         under_way.running.answer.cancel()
-        self._report(CallFinished(call_id, Verdict.TIMEOUT, is_over=False))
+        is_over = under_way.running.over.done()  # it may be, before its answer was reported: nobody would tell us again
+        if is_over:
+            del self._under_way[call_id]
+        self._report(CallFinished(call_id, Verdict.TIMEOUT, is_over=is_over))
 
     def _over(self, call_id: int) -> None:
         under_way = self._under_way.get(call_id)
@@ -119,5 +132,7 @@ def _verdict(answer: "asyncio.Future[Output]") -> tuple[Verdict, Output | BaseEx
             return Verdict.BROKEN, error
         case TimeoutError():
             return Verdict.TIMEOUT, error
+        case ConnectionRefusedError() | EndpointUnreachable():
+            return Verdict.UNREACHABLE, error
         case _:
             return Verdict.TRANSIENT, error

@@ -8,6 +8,7 @@ its end, the outbox with an acknowledgement, a timer with the passing of time.
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 import structlog
 
@@ -15,7 +16,7 @@ from failsoft.catalogue import Catalogue
 from failsoft.endpoints import Call, Constant
 from failsoft.kafka import Fetched, Inbox, Outbox, OutboxClosed
 from failsoft.pipeline import Stage
-from failsoft.policy.actions import Action, CancelCall, Commit, Forget, Publish, StartCall
+from failsoft.policy.actions import Action, AnnounceRegister, CancelCall, Commit, Forget, Publish, StartCall
 from failsoft.policy.events import (
     Arrived,
     Assigned,
@@ -56,7 +57,7 @@ class StageRunner:
     def __init__(self, stage: Stage, *, catalogue: Catalogue, outbox: Outbox, clock: Clock, metrics: Metrics) -> None:
         self.stage = stage
         settings = stage.settings(catalogue)
-        self.machine = StageMachine(settings)
+        self.machine = StageMachine(settings, process=str(uuid4()))
         self._clock = clock
         self._outbox = outbox
         self._metrics = metrics
@@ -199,6 +200,8 @@ class StageRunner:
                 self._held.pop(action.record, None)
             case Commit():
                 self._commit_soon(action.offsets)
+            case AnnounceRegister():
+                pass  # every worker's breakers are its own so far
 
     def _start_call(self, action: StartCall) -> None:
         held = self._held[action.record]

@@ -31,7 +31,7 @@ child=$!
 } >/dev/null 2>&1 &
 watchdog=$!
 echo $child
-exec >&- 3<&-
+exec >&- 2>/dev/null 3<&-
 wait $child
 code=$?
 kill $watchdog 2>/dev/null

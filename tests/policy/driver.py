@@ -122,13 +122,19 @@ class Driver:
         )
 
     def finish(
-        self, record: RecordId, verdict: Verdict = Verdict.OK, *, after: float = 0.0, is_over: bool = True
+        self,
+        record: RecordId,
+        verdict: Verdict = Verdict.OK,
+        *,
+        after: float = 0.0,
+        is_over: bool = True,
+        retry_after: float | None = None,
     ) -> list[Action]:
         """Have the running call of a record end so much later."""
         self.wait(after)
         call = self.call(record)
         del self._running[call.call_id]
-        return self.send(CallFinished(call.call_id, verdict, is_over))
+        return self.send(CallFinished(call.call_id, verdict, is_over, retry_after))
 
     def time_out(self, record: RecordId, *, is_over: bool = True) -> list[Action]:
         """Have the window of a running call end."""
@@ -213,5 +219,5 @@ class Driver:
         """Occupy one permit of a tier with a request that has all the time in the world."""
         record = self.arrive("batch", budget=3600, number=1)
         while self.call(record).tier != tier:
-            self.finish(record, Verdict.TRANSIENT)
+            self.finish(record, Verdict.BROKEN)
         return record

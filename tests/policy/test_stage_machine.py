@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from failsoft.policy.actions import Commit, Forget
@@ -21,7 +23,6 @@ from tests.policy.driver import APOLOGY, BATCH, INTERACTIVE, LARGE, MARGIN, SMAL
 FAILURES = [
     (Verdict.TIMEOUT, Reason.ENDPOINT_TIMEOUT),
     (Verdict.BACKPRESSURE, Reason.ENDPOINT_BACKPRESSURE),
-    (Verdict.TRANSIENT, Reason.ENDPOINT_ERROR),
     (Verdict.BROKEN, Reason.ENDPOINT_ERROR),
 ]
 INTERACTIVE_0 = Partition("interactive", 0)
@@ -238,6 +239,66 @@ def test_no_tier_is_called_twice_for_one_request(verdict, reason):
     assert (ending.outcome, ending.tier, ending.reason, ending.executions) == (Outcome.OK, "apology", reason, 3)
 
 
+@pytest.mark.parametrize("verdict", [Verdict.TRANSIENT, Verdict.UNREACHABLE])
+def test_what_fails_fast_for_a_reason_that_passes_is_tried_again_at_the_same_tier(verdict):
+    driver = Driver()
+    record = driver.arrive()
+    driver.finish(record, verdict, after=0.01)
+    assert driver.tiers(record) == ["large"]
+    driver.wait(0.6)
+    assert driver.tiers(record) == ["large", "large"]
+    driver.finish(record)
+    assert (driver.ending(record).level, driver.ending(record).reason) == (1, Reason.NONE)
+    assert driver.ending(record).executions == 2
+
+
+def test_what_fails_slowly_goes_to_the_next_tier_at_once():
+    driver = Driver()
+    record = driver.arrive()
+    driver.finish(record, Verdict.TRANSIENT, after=driver.speed(0).q50 + 0.01)
+    assert driver.tiers(record) == ["large", "small"]
+
+
+def roomy() -> Driver:
+    """With four permits a tier."""
+    return Driver(stage(replace(LARGE, limit=4), replace(SMALL, limit=4), APOLOGY))
+
+
+def test_a_retry_that_the_budget_does_not_pay_for_is_the_next_tier():
+    driver = roomy()
+    records = [driver.arrive() for _ in range(3)]
+    for record in records:
+        driver.finish(record, Verdict.TRANSIENT, after=0.001)
+    driver.wait(0.6)
+    assert [driver.tiers(record)[1] for record in records] == ["large", "small", "small"]
+
+
+def test_a_busy_endpoint_that_says_when_is_waited_for_as_long_as_the_class_is_patient():
+    driver = roomy()
+    soon, late = driver.arrive("standard"), driver.arrive("standard")
+    driver.finish(late, Verdict.BACKPRESSURE, after=0.001, retry_after=50.0)
+    assert driver.tiers(late) == ["large", "small"]
+    driver.finish(soon, Verdict.BACKPRESSURE, after=0.001, retry_after=1.0)
+    assert driver.tiers(soon) == ["large"]
+    driver.wait(1.1)
+    assert driver.tiers(soon) == ["large", "large"]
+
+
+def test_an_endpoint_that_keeps_failing_is_not_called_until_its_breaker_lets_a_probe_through():
+    driver = roomy()
+    for _ in range(10):
+        record = driver.arrive()
+        driver.finish(record, Verdict.BROKEN, after=0.05)
+        driver.finish(record)
+    held = driver.arrive()
+    assert driver.tiers(held) == ["small"]
+    driver.finish(held)
+    assert driver.ending(held).reason is Reason.BREAKER_OPEN
+    driver.wait(10.0)
+    probe = driver.arrive()
+    assert driver.tiers(probe) == ["large"]
+
+
 def test_when_the_window_ends_there_is_time_for_the_next_tier():
     driver = Driver()
     record = driver.arrive()
@@ -253,7 +314,7 @@ def test_whom_a_tier_has_failed_is_first_in_line_at_the_next_one():
     busy = driver.keep_busy("small")
     failed = driver.arrive()
     refused = [driver.arrive() for _ in range(5)]
-    driver.finish(failed, Verdict.TRANSIENT)
+    driver.finish(failed, Verdict.BROKEN)
     assert driver.tiers(failed) == ["large"]
     driver.finish(busy)
     assert driver.tiers(failed) == ["large", "small"]
@@ -263,7 +324,7 @@ def test_whom_a_tier_has_failed_is_first_in_line_at_the_next_one():
 def test_a_fallback_gives_its_permit_back():
     driver = Driver()
     first, second = driver.arrive(), driver.arrive()
-    driver.finish(first, Verdict.TRANSIENT)
+    driver.finish(first, Verdict.BROKEN)
     assert driver.tiers(second) == ["large"]
 
 
@@ -338,7 +399,7 @@ def test_a_class_whose_floor_has_nothing_left_is_unavailable_and_never_answered_
 def test_a_class_with_a_floor_is_served_by_the_tiers_above_it():
     driver = Driver(stage(LARGE, SMALL, APOLOGY, classes=[demanding(2)]))
     record = driver.arrive()
-    driver.finish(record, Verdict.TRANSIENT)
+    driver.finish(record, Verdict.BROKEN)
     driver.finish(record)
     assert (driver.ending(record).outcome, driver.ending(record).level) == (Outcome.OK, 2)
 
@@ -505,8 +566,8 @@ def test_permits_follow_the_partitions():
 def test_a_drain_forgets_what_was_not_started_and_finishes_what_was():
     driver = Driver()
     running, failed, busy, waiting = (driver.arrive() for _ in range(4))
-    driver.finish(running, Verdict.TRANSIENT)
-    driver.finish(failed, Verdict.TRANSIENT)
+    driver.finish(running, Verdict.BROKEN)
+    driver.finish(failed, Verdict.BROKEN)
     assert [driver.tiers(record) for record in (running, failed, busy)] == [["large", "small"], ["large"], ["large"]]
     driver.send(DrainRequested())
     assert driver.forgotten == [waiting]

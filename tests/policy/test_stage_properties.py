@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from failsoft.policy.actions import Action, CancelCall, Commit, Forget, Publish, StartCall
+from failsoft.policy.breaker_settings import BreakerSettings
 from failsoft.policy.deadline import Stamp
 from failsoft.policy.events import (
     Arrived,
@@ -62,7 +63,7 @@ def stages(draw: st.DrawFn) -> StageSettings:
         ClassSettings("standard", 3, 10, 60, patience=0.5, floor=draw(floors)),
         ClassSettings("batch", 1, 60, 600, patience=0.95, floor=draw(floors)),
     )
-    return StageSettings("answer", tuple(tiers), classes, publish_margin_seconds=MARGIN)
+    return StageSettings("answer", tuple(tiers), classes, publish_margin_seconds=MARGIN, breakers=DARK)
 
 
 @dataclass(eq=False)
@@ -80,11 +81,17 @@ class Seen:
     ending: Ending | None = None
     is_acknowledged: bool = False
     is_void: bool = False
+    may_retry: bool = False
+    """Its last call failed for a reason that passes."""
 
     @property
     def is_waiting(self) -> bool:
         """For its first call."""
         return not (self.tiers or self.ending or self.is_void)
+
+
+DARK = BreakerSettings(enforce=False)
+"""Breakers have machines of their own; here they only look on, so that every other rule can be held to the letter."""
 
 
 class Worker(RuleBasedStateMachine):
@@ -121,7 +128,11 @@ class Worker(RuleBasedStateMachine):
         return sum(tier.level <= floor for tier in self.models)
 
     def permits(self, tier: int) -> int:
-        return max(1, round((self.models[tier].limit or 0) * self.share)) if self.share else 0
+        """By its share, and less where the endpoint has said that it is busy."""
+        most = max(1, round((self.models[tier].limit or 0) * self.share)) if self.share else 0
+        count = self.machine.permits[self.models[tier].name][1]
+        assert min(most, 1) <= count <= most
+        return count
 
     def send(self, event: Event) -> None:
         """Have something happen; check every action, and what must hold after it."""
@@ -155,7 +166,11 @@ class Worker(RuleBasedStateMachine):
         assert seen.ending is None
         assert seen.call_id is None
         assert tier < allowed
-        assert tier > max(seen.tiers, default=-1), "no tier twice, and none above one that failed"
+        last = max(seen.tiers, default=-1)
+        assert tier > last or (tier == last and seen.may_retry), (
+            "no tier twice but for a retry, and none above one that failed"
+        )
+        assert seen.tiers.count(tier) < 3
         assert call.execution == len(seen.tiers) + 1
         assert math.isclose(call.deadline_at, seen.waits_until, abs_tol=ROUNDING)
         assert self.in_flight[tier] < self.permits(tier)
@@ -183,7 +198,7 @@ class Worker(RuleBasedStateMachine):
         assert publish.assignment == seen.assignment
         assert not seen.is_void
         assert seen.call_id is None
-        assert ending.executions == len(seen.tiers) <= len(self.models)
+        assert ending.executions == len(seen.tiers) <= len(self.models) + 2
         assert ending.dead_letter == seen.is_malformed
         if ending.outcome is Outcome.OK:
             assert ending.level is not None
@@ -275,6 +290,7 @@ class Worker(RuleBasedStateMachine):
     def end(self, call_id: int, verdict: Verdict, *, is_over: bool = True) -> None:
         call, seen = self.calls.pop(call_id)
         seen.call_id = None
+        seen.may_retry = verdict in {Verdict.TRANSIENT, Verdict.UNREACHABLE}
         if is_over:
             self.in_flight[self.index[call.tier]] -= 1
         else:
@@ -381,7 +397,7 @@ class Worker(RuleBasedStateMachine):
         self.send(Tick())
         while self.calls or self.overdue:
             for call_id in list(self.calls):
-                self.end(call_id, Verdict.TRANSIENT)
+                self.end(call_id, Verdict.BROKEN)
             while self.overdue:
                 self.free_a_slot()
         assert not any(self.machine.waiting.values())

@@ -10,14 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from failsoft.policy import tiers
-from failsoft.policy.concurrency import Permits
-from failsoft.policy.latency import LatencyWindow
+from failsoft.policy.backoff import delay_seconds, retry_after_seconds
+from failsoft.policy.events import CallFinished, Verdict
+from failsoft.policy.jitter import Jitter
 from failsoft.policy.outcome import Reason
 from failsoft.policy.request import ClassName
+from failsoft.policy.retry_budget import allows_execution
 from failsoft.policy.scheduling import SAFETY, Credits, Lane, spare_seconds
-from failsoft.policy.settings import DEFAULT_PRIOR_SECONDS, FALLBACK_LEVEL, StageSettings, TierSettings
+from failsoft.policy.settings import FALLBACK_LEVEL, StageSettings
+from failsoft.policy.stage.endpoint import Endpoint, Ticket
 from failsoft.policy.stage.work import LaneKey, Standing, Work
-from failsoft.policy.stall import Stall
+
+HELD_UNTIL = 0.9
+"""Part of its class's deadline at which a request that is still in the log is taken even if nothing can serve it: it must end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,7 @@ class Start:
     work: Work
     tier: int
     window_seconds: float
+    ticket: Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,59 +42,21 @@ class GiveUp:
     work: Work
 
 
-class Endpoint:
-    """What is known of one model tier and of the endpoint behind it."""
-
-    __slots__ = ("latency", "permits", "settings", "stall", "tried_at")
-
-    def __init__(self, settings: TierSettings) -> None:
-        self.settings = settings
-        self.latency = LatencyWindow(settings.expected_seconds or DEFAULT_PRIOR_SECONDS)
-        self.permits = Permits(settings.limit or 0)
-        self.stall = Stall()
-        self.tried_at: float | None = None
-
-    def answered(self, seconds: float, *, now: float) -> None:
-        """A call was answered after so long."""
-        self.latency.answered(seconds, now=now)
-        self.stall.answered(self.permits.count, now=now)
-
-    def cut(self, started_at: float, *, now: float) -> None:
-        """A call was cut at its window."""
-        self.latency.cut(now - started_at, now=now)
-        window_seconds = tiers.WINDOW_CAP * self.latency.speed(now=now).q99
-        self.stall.cut(started_at, window_seconds=window_seconds, now=now)
-
-    def is_open(self, now: float) -> bool:
-        """Whether a call may start now."""
-        return self.permits.has_free and self.stall.allows(self.permits.in_flight, now=now)
-
-    def rung(self, now: float) -> tiers.Rung:
-        """What the tier rule reads of it."""
-        count = self.permits.count
-        return tiers.Rung(self.latency.speed(now=now), count, self.stall.is_stalled(count))
-
-    def is_worth_a_probe(self, now: float) -> bool:
-        """Whether it has stood idle for so long that its latency is not known any more, or never was.
-
-        An author's word on the latency is trusted as long as a measurement would be.
-        """
-        if self.permits.in_flight or not self.permits.has_free:
-            return False
-        if self.tried_at is None and self.settings.expected_seconds is not None:
-            self.tried_at = now
-        return self.tried_at is None or now - self.tried_at >= tiers.PROBE_IDLE_SECONDS
-
-
 class Dispatcher:
     """What waits, the endpoints, and the rule between them.
 
     Args:
         settings: tiers, classes and bounds of the stage.
+        process: this worker's name.
+        jitter: for waits.
     """
 
-    def __init__(self, settings: StageSettings) -> None:
-        self.endpoints = [Endpoint(tier) for tier in settings.tiers if tier.is_model]
+    def __init__(self, settings: StageSettings, *, process: str, jitter: Jitter) -> None:
+        self.endpoints = [
+            Endpoint(tier, settings, process=process, jitter=jitter) for tier in settings.tiers if tier.is_model
+        ]
+        self._jitter = jitter
+        self._call_ids = 0
         self._margin = settings.publish_margin_seconds
         self._classes = settings.by_class
         self._lanes: dict[LaneKey, Lane[Work]] = {}
@@ -97,6 +65,7 @@ class Dispatcher:
         weights = {known.name: known.weight for known in settings.classes}
         self._full_credits, self._lower_credits = Credits(weights), Credits(weights)
         levels = [endpoint.settings.level for endpoint in self.endpoints]
+        self._answers_from = min((t.level for t in settings.tiers if not t.is_model), default=FALLBACK_LEVEL + 1)
         self._allowed_by_floor = [sum(level <= floor for level in levels) for floor in range(FALLBACK_LEVEL + 1)]
         self._now = 0.0
         self._rungs: list[tiers.Rung] = []
@@ -109,6 +78,13 @@ class Dispatcher:
     def has_waiting(self) -> bool:
         """Whether anything waits for a permit."""
         return bool(self._urgent) or any(self._lanes.values())
+
+    def is_held(self, request_class: ClassName, oldest_age_seconds: float) -> bool:
+        """Whether a class is to be left in the log: every tier that it may use is stopped, and its oldest has time."""
+        known = self._classes[request_class]
+        if known.floor >= self._answers_from or oldest_age_seconds >= HELD_UNTIL * known.deadline_seconds:
+            return False
+        return all(endpoint.is_stopped for endpoint in self.endpoints[: self._allowed(known.floor)])
 
     @property
     def waiting(self) -> Mapping[ClassName, int]:
@@ -143,6 +119,36 @@ class Dispatcher:
         """A request whose call has failed is first in line at the next tier."""
         work.standing = Standing.URGENT
         self._urgent.push(work)
+
+    def retry(self, work: Work, tier: int, event: CallFinished, *, seconds: float, now: float) -> bool:
+        """Whether a failed request is to be tried again at the same tier, and if so, when.
+
+        Only what failed fast, for a reason that passes; only where its time, its count and the budget allow it. A busy
+        endpoint that says when to come back is waited for no longer than the class is patient.
+        """
+        endpoint = self.endpoints[tier]
+        self._look(now)
+        wait = self._wait_before_retry(work, tier, event, seconds)
+        if wait is None or endpoint.is_stopped or not allows_execution(1 + work.retries):
+            return False
+        if not endpoint.try_withdraw(work.record.request_class, now=now):
+            return False
+        work.retries += 1
+        work.next_tier, work.ready_at, work.delay_seconds = tier, now + wait, wait
+        self.queue_urgent(work)
+        return True
+
+    def _wait_before_retry(self, work: Work, tier: int, event: CallFinished, seconds: float) -> float | None:
+        remaining = self._remaining(work)
+        needed = self._terms(work).edge if tier == 0 else self._rungs[tier].speed.q50 + self._margin
+        wait: float | None = None
+        if event.verdict is Verdict.BACKPRESSURE and event.retry_after_seconds is not None:
+            wait = retry_after_seconds(event.retry_after_seconds, remaining_seconds=remaining)
+            if wait is not None and work.waited_seconds(self._now) + wait > self._terms(work).patience:
+                return None
+        elif event.verdict in {Verdict.TRANSIENT, Verdict.UNREACHABLE} and seconds < self._rungs[tier].speed.q50:
+            wait = delay_seconds(work.delay_seconds, remaining_seconds=remaining, random=self._jitter)
+        return wait if wait is not None and remaining - wait >= needed else None
 
     def discard(self, work: Work) -> None:
         """Take a request out, wherever it waits."""
@@ -208,14 +214,20 @@ class Dispatcher:
 
     def _serve_urgent(self) -> None:
         for work in list(self._urgent):
-            fits = [tier for tier in range(work.next_tier, self._allowed(work.lane[1])) if self._fits(work, tier)]
+            if self._now < work.ready_at:
+                continue
+            fits = [tier for tier in range(work.next_tier, self._allowed(work.lane[1])) if self._suits(work, tier)]
             free = next((tier for tier in fits if self.endpoints[tier].is_open(self._now)), None)
             if free is not None:
                 self._urgent.remove(work)
                 self._start(work, free)
             elif not fits:
                 self._urgent.remove(work)
-                self._next.append(GiveUp(work))
+                self._give_up(work)
+
+    def _suits(self, work: Work, tier: int) -> bool:
+        """Whether a tier may be called for this request: the full tier keeps the next one's reserve."""
+        return self._fits(work, tier) and (tier > 0 or self._remaining(work) >= self._terms(work).edge)
 
     def _end_hopeless(self) -> None:
         """Heads that no model tier can serve in time; one of them may be the probe of a tier that stands idle."""
@@ -229,7 +241,7 @@ class Dispatcher:
                 if probe is not None and self._remaining(work) > self._margin:
                     self._start(work, probe)
                 else:
-                    self._next.append(GiveUp(work))
+                    self._give_up(work)
 
     def _start_full(self) -> None:
         while self.endpoints and self.endpoints[0].is_open(self._now):
@@ -314,12 +326,24 @@ class Dispatcher:
         ledger.charge(work.lane[0], self._rungs[tier].speed.mean)
         self._start(work, tier)
 
+    def _give_up(self, work: Work) -> None:
+        self._note_passed_over(work)
+        self._next.append(GiveUp(work))
+
+    def _note_passed_over(self, work: Work) -> None:
+        """Why the full tier did not take it, unless a call has said why."""
+        if work.reason is Reason.NONE:
+            is_stopped = bool(self.endpoints) and self.endpoints[0].is_stopped
+            work.reason = Reason.BREAKER_OPEN if is_stopped else work.passed_over_reason
+
     def _start(self, work: Work, tier: int) -> None:
-        if work.reason is Reason.NONE and tier > 0:
-            work.reason = work.passed_over_reason
+        if tier > 0:
+            self._note_passed_over(work)
+        self._call_ids += 1
         endpoint = self.endpoints[tier]
-        endpoint.permits.take()
-        endpoint.tried_at = self._now
+        if tier not in work.tried:
+            work.tried.add(tier)
+            endpoint.deposit(work.record.request_class, now=self._now)
         window_seconds = tiers.window_seconds(
             self._rungs,
             tier,
@@ -327,7 +351,7 @@ class Dispatcher:
             remaining_seconds=self._remaining(work),
             margin_seconds=self._margin,
         )
-        self._next.append(Start(work, tier, window_seconds))
+        self._next.append(Start(work, tier, window_seconds, endpoint.start(self._call_ids, now=self._now)))
 
 
 def _deadline(work: Work) -> float:

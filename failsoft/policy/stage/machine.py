@@ -11,7 +11,7 @@ record is a small ``Work`` that moves waiting -> calling -> publishing, and ever
 
 from collections.abc import Callable, Iterable, Mapping
 
-from failsoft.policy.actions import Action, CancelCall, Commit, Forget, Publish, StartCall
+from failsoft.policy.actions import Action, AnnounceRegister, CancelCall, Commit, Forget, Publish, StartCall
 from failsoft.policy.deadline import GRACE_SECONDS, grant
 from failsoft.policy.errors import IllegalTransition
 from failsoft.policy.events import (
@@ -23,16 +23,19 @@ from failsoft.policy.events import (
     Event,
     Published,
     RebalanceStarted,
+    RegisterSeen,
     Revoked,
     SlotFreed,
     Tick,
     Verdict,
 )
+from failsoft.policy.jitter import EvenJitter
 from failsoft.policy.offsets import OffsetLedger
 from failsoft.policy.outcome import Ending, Outcome, Reason
 from failsoft.policy.request import ClassName, RecordId, Request
 from failsoft.policy.settings import StageSettings, TierSettings
 from failsoft.policy.stage.dispatcher import Dispatcher, Start
+from failsoft.policy.stage.endpoint import Ticket
 from failsoft.policy.stage.work import Standing, Work
 
 TICK_SECONDS = 0.02
@@ -44,17 +47,19 @@ _FALLBACK_REASONS = {
     Verdict.TIMEOUT: Reason.ENDPOINT_TIMEOUT,
     Verdict.BACKPRESSURE: Reason.ENDPOINT_BACKPRESSURE,
     Verdict.TRANSIENT: Reason.ENDPOINT_ERROR,
+    Verdict.UNREACHABLE: Reason.ENDPOINT_ERROR,
     Verdict.BROKEN: Reason.ENDPOINT_ERROR,
 }
 
 
 class _Call:
-    __slots__ = ("started_at", "tier", "work")
+    __slots__ = ("is_reported", "ticket", "tier", "work")
 
-    def __init__(self, work: Work, tier: int, started_at: float) -> None:
+    def __init__(self, work: Work, tier: int, ticket: Ticket) -> None:
         self.work: Work | None = work
         self.tier = tier
-        self.started_at = started_at
+        self.ticket = ticket
+        self.is_reported = False
 
 
 class StageMachine:
@@ -62,20 +67,21 @@ class StageMachine:
 
     Args:
         settings: tiers, classes and bounds of the stage.
+        process: this worker's name, unlike any other's: breakers are told apart by it.
     """
 
-    def __init__(self, settings: StageSettings) -> None:
+    def __init__(self, settings: StageSettings, *, process: str = "worker") -> None:
         self._settings = settings
         self._classes = settings.by_class
         self._wanted_level = settings.tiers[0].level
         self._answers = [tier for tier in settings.tiers if not tier.is_model]
-        self._dispatcher = Dispatcher(settings)
+        self._dispatcher = Dispatcher(settings, process=process, jitter=EvenJitter(process))
         self._endpoints = self._dispatcher.endpoints
         self._work: dict[RecordId, Work] = {}
         self._held_records = dict.fromkeys(self._classes, 0)
         self._held_bytes = dict.fromkeys(self._classes, 0)
+        self._oldest_age: dict[ClassName, float] = {}
         self._calls: dict[int, _Call] = {}
-        self._call_ids = 0
         self._offsets = OffsetLedger()
         self._commit_at = float("-inf")
         self._is_draining = False
@@ -91,6 +97,7 @@ class StageMachine:
             Revoked: self._on_revoked,
             RebalanceStarted: lambda _: self._commit(),
             BacklogSeen: self._on_backlog_seen,
+            RegisterSeen: self._on_register_seen,
             DrainRequested: self._on_drain_requested,
         }
 
@@ -99,6 +106,7 @@ class StageMachine:
         self._now = now
         self._handlers[type(event)](event)
         self._dispatch()
+        self._sync()
         if now >= self._commit_at:
             self._commit()
         actions, self._actions = self._actions, []
@@ -115,7 +123,8 @@ class StageMachine:
         return {name: self._room_of(name) for name in self._classes}
 
     def _room_of(self, name: ClassName) -> int:
-        is_full = self._held_bytes[name] >= self._settings.bytes_max or self._offsets.is_too_wide(name)
+        is_held = self._dispatcher.is_held(name, self._oldest_age.get(name, 0.0))
+        is_full = is_held or self._held_bytes[name] >= self._settings.bytes_max or self._offsets.is_too_wide(name)
         return 0 if self._is_draining or is_full else max(0, self._settings.records_max - self._held_records[name])
 
     @property
@@ -186,37 +195,34 @@ class StageMachine:
 
     def _on_call_finished(self, event: CallFinished) -> None:
         call = self._calls.get(event.call_id)
-        if call is None:
+        if call is None or call.is_reported:
             raise IllegalTransition(f"call {event.call_id} finished twice, or was never started")
-        work, call.work = call.work, None
-        seconds = self._now - call.started_at
+        work, call.work, call.is_reported = call.work, None, True
+        seconds = self._now - call.ticket.started_at
         endpoint = self._endpoints[call.tier]
+        endpoint.finish(call.ticket, event.verdict, is_wanted=work is not None, now=self._now)
         if event.is_over:
             self._on_slot_freed(SlotFreed(event.call_id))
-        if event.verdict is Verdict.OK:
-            endpoint.answered(seconds, now=self._now)
-        if work is None:
-            return
-        if event.verdict is Verdict.TIMEOUT:
-            endpoint.cut(call.started_at, now=self._now)
-        work.call_seconds += seconds
-        work.call_id = None
-        self._after_call(work, call.tier, event)
+        if work is not None:
+            work.call_seconds += seconds
+            work.call_id = None
+            self._after_call(work, call.tier, event, seconds)
 
-    def _after_call(self, work: Work, tier: int, event: CallFinished) -> None:
+    def _after_call(self, work: Work, tier: int, event: CallFinished, seconds: float) -> None:
         if event.verdict is Verdict.OK:
             self._end_served(work, self._endpoints[tier].settings, event.call_id)
         elif event.verdict is Verdict.REFUSED:
             self._end(work, Outcome.INVALID, Reason.REQUEST_REFUSED, call_id=event.call_id)
         else:
             work.reason = _FALLBACK_REASONS[event.verdict]
-            work.next_tier = tier + 1
-            self._dispatcher.queue_urgent(work)
+            if not self._dispatcher.retry(work, tier, event, seconds=seconds, now=self._now):
+                work.next_tier, work.ready_at = tier + 1, self._now
+                self._dispatcher.queue_urgent(work)
 
     def _on_slot_freed(self, event: SlotFreed) -> None:
         call = self._calls.pop(event.call_id, None)
         if call is not None:
-            self._endpoints[call.tier].permits.give_back()
+            self._endpoints[call.tier].freed()
 
     # A request ends.
 
@@ -226,8 +232,6 @@ class StageMachine:
 
     def _end_unserved(self, work: Work) -> None:
         """No model tier can be in time: an answer that is there at once, else the reason why there is none."""
-        if work.reason is Reason.NONE:
-            work.reason = work.passed_over_reason
         _, floor = work.lane
         answer = next((tier for tier in self._answers if tier.level <= floor), None)
         if answer is not None:
@@ -294,6 +298,18 @@ class StageMachine:
 
     def _on_backlog_seen(self, event: BacklogSeen) -> None:
         self._dispatcher.backlog_seen(event.request_class, event.records)
+        self._oldest_age[event.request_class] = event.oldest_age_seconds
+
+    def _on_register_seen(self, event: RegisterSeen) -> None:
+        endpoint = next((endpoint for endpoint in self._endpoints if endpoint.name == event.breaker), None)
+        if endpoint is not None:  # registers of other stages, and of tiers that are gone, stand in the topic too
+            endpoint.register_seen(event.process, event.register, age_seconds=event.age_seconds, now=self._now)
+
+    def _sync(self) -> None:
+        for endpoint in self._endpoints:
+            register = endpoint.sync(now=self._now)
+            if register is not None:
+                self._actions.append(AnnounceRegister(endpoint.name, register))
 
     def _share(self, part: float) -> None:
         for endpoint in self._endpoints:
@@ -318,15 +334,14 @@ class StageMachine:
                 self._end_unserved(decided.work)
 
     def _start(self, start: Start) -> None:
-        work = start.work
-        self._call_ids += 1
-        work.call_id = self._call_ids
+        work, call_id = start.work, start.ticket.call_id
+        work.call_id = call_id
         work.executions += 1
         work.standing = Standing.CALLING
-        self._calls[work.call_id] = _Call(work, start.tier, self._now)
+        self._calls[call_id] = _Call(work, start.tier, start.ticket)
         self._actions.append(
             StartCall(
-                call_id=work.call_id,
+                call_id=call_id,
                 record=work.record,
                 tier=self._endpoints[start.tier].settings.name,
                 window_ends_at=self._now + start.window_seconds,

@@ -32,15 +32,19 @@ class Work:
         "call_id",
         "call_seconds",
         "deadline_at",
+        "delay_seconds",
         "executions",
         "fits_full",
         "lane",
         "next_tier",
+        "ready_at",
         "reason",
         "record",
         "request",
+        "retries",
         "size_bytes",
         "standing",
+        "tried",
     )
 
     def __init__(
@@ -62,6 +66,10 @@ class Work:
         self.standing = Standing.WAITING
         self.next_tier = 0
         self.executions = 0
+        self.retries = 0
+        self.tried: set[int] = set()
+        self.ready_at = 0.0
+        self.delay_seconds: float | None = None
         self.call_id: int | None = None
         self.call_seconds = 0.0
         self.reason = Reason.NONE

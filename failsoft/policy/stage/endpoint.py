@@ -1,0 +1,195 @@
+"""What is known of one model tier and of the endpoint behind it: how fast it is, how much it bears, whether it may be called.
+
+Here the patterns of one endpoint meet. A call may start when there is a permit, the endpoint has not stalled, and its breaker
+allows it. However a call ends, all of them hear of it, each in its own words.
+"""
+
+from dataclasses import dataclass
+
+from failsoft.policy import tiers
+from failsoft.policy.breaker import Breaker
+from failsoft.policy.breaker_board import BreakerBoard
+from failsoft.policy.breaker_states import State
+from failsoft.policy.concurrency import Limit, LimitConfig, Permits
+from failsoft.policy.events import Verdict
+from failsoft.policy.jitter import Jitter
+from failsoft.policy.latency import LatencyWindow
+from failsoft.policy.permission import CallResult, Permission
+from failsoft.policy.register import Register
+from failsoft.policy.request import ClassName
+from failsoft.policy.retry_budget import RetryBudget
+from failsoft.policy.settings import DEFAULT_PRIOR_SECONDS, StageSettings, TierSettings
+from failsoft.policy.stall import Stall
+from failsoft.policy.widening import Spread, Widening
+
+NO_TARGET_SECONDS = 3_600.0
+"""No call is too long for a limit whose author named no target: it moves only on 429 and back."""
+SYNC_SECONDS = 0.1
+"""How often the breaker looks at the fleet: well below the second in which all must know."""
+WANTED_SECONDS = 30.0
+"""An endpoint that was called within the window of its breaker's counts is in use, and its register is kept fresh."""
+
+_RESULTS = {
+    Verdict.OK: CallResult.GOOD,
+    Verdict.BACKPRESSURE: CallResult.IGNORED,
+    Verdict.TRANSIENT: CallResult.FAILED,
+    Verdict.UNREACHABLE: CallResult.UNREACHABLE,
+    Verdict.TIMEOUT: CallResult.CUT,
+    Verdict.REFUSED: CallResult.IGNORED,
+    Verdict.BROKEN: CallResult.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One call at this endpoint, from its start to its end."""
+
+    call_id: int
+    started_at: float
+    permission: Permission
+
+
+class Endpoint:
+    """One model tier of one worker.
+
+    Args:
+        settings: of the tier.
+        stage: its stage.
+        process: this worker's name, unlike any other's.
+        jitter: for the breaker's waits.
+    """
+
+    def __init__(self, settings: TierSettings, stage: StageSettings, *, process: str, jitter: Jitter) -> None:
+        self.settings = settings
+        self.name = f"{stage.name}/{settings.name}"
+        self.latency = LatencyWindow(settings.expected_seconds or DEFAULT_PRIOR_SECONDS)
+        self.permits = Permits(settings.limit or 0)
+        self.stall = Stall()
+        self.widening = Widening()
+        self.breaker = Breaker(stage.breakers, random=jitter)
+        self.board = BreakerBoard(self.name, process)
+        self._limit = Limit(
+            LimitConfig(settings.target_seconds or NO_TARGET_SECONDS, settings.limit or 1), self.permits
+        )
+        self._budgets: dict[ClassName, RetryBudget] = {}
+        self._retries = stage.retries
+        self._tried_at: float | None = None
+        self._sync_at = 0.0
+
+    # May it be called?
+
+    def is_open(self, now: float) -> bool:
+        """Whether a call may start now."""
+        return (
+            self.permits.has_free
+            and self.stall.allows(self.permits.in_flight, now=now)
+            and self.breaker.allows_from(self.permits.count, now=now) <= now
+        )
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether its breaker holds calls back."""
+        return self.breaker.state in {State.OPEN, State.HALF_OPEN, State.FORCED_OPEN}
+
+    def is_worth_a_probe(self, now: float) -> bool:
+        """Whether it has stood idle for so long that its latency is not known any more, or never was.
+
+        An author's word on the latency is trusted as long as a measurement would be.
+        """
+        if self.permits.in_flight or not self.is_open(now):
+            return False
+        if self._tried_at is None and self.settings.expected_seconds is not None:
+            self._tried_at = now
+        return self._tried_at is None or now - self._tried_at >= tiers.PROBE_IDLE_SECONDS
+
+    def rung(self, now: float) -> tiers.Rung:
+        """What the tier rule reads of it."""
+        count = self.permits.count
+        return tiers.Rung(self.latency.speed(now=now), count, self.stall.is_stalled(count) or self.is_stopped)
+
+    # Calls
+
+    def start(self, call_id: int, *, now: float) -> Ticket:
+        """A call starts; it must be open."""
+        self._tried_at = now
+        speed = self.latency.speed(now=now)
+        permission = self.breaker.acquire(
+            self.permits.count,
+            q95_seconds=self.widening.baseline_q95 or speed.q95,
+            class_window_seconds=tiers.WINDOW_CAP * speed.q99,
+            now=now,
+        )
+        if permission is None:
+            raise ValueError(f"{self.name}: a call was started while the breaker does not allow it")
+        self.permits.take()
+        self._limit.started(call_id, now=now)
+        return Ticket(call_id, now, permission)
+
+    def finish(self, ticket: Ticket, verdict: Verdict, *, is_wanted: bool, now: float) -> None:
+        """A call ended. ``is_wanted`` is False for one that was cancelled because nobody waited for it."""
+        seconds = now - ticket.started_at
+        self._sync_at = now
+        if verdict is Verdict.OK:
+            self.latency.answered(seconds, now=now)
+            self.stall.answered(self.permits.count, now=now)
+            self.widening.answered(seconds, now=now)
+            self._limit.answered(ticket.call_id, now=now)
+        elif verdict is Verdict.BACKPRESSURE:
+            self._limit.refused(ticket.call_id, started_at=ticket.started_at, now=now)
+        else:
+            self._limit.cut(ticket.call_id, now=now)
+        if verdict is Verdict.TIMEOUT and is_wanted:
+            self._cut(ticket, now)
+        result = _RESULTS[verdict] if is_wanted or verdict is Verdict.OK else CallResult.IGNORED
+        self.breaker.record(ticket.permission, result, is_spike=self.widening.spread is Spread.SPIKE, now=now)
+
+    def freed(self) -> None:
+        """The endpoint has let go of a call."""
+        self.permits.give_back()
+
+    def _cut(self, ticket: Ticket, now: float) -> None:
+        seconds = now - ticket.started_at
+        self.latency.cut(seconds, now=now)
+        self.widening.cut(seconds, now=now)
+        window_seconds = tiers.WINDOW_CAP * self.latency.speed(now=now).q99
+        self.stall.cut(ticket.started_at, window_seconds=window_seconds, now=now)
+
+    # Retries
+
+    def deposit(self, request_class: ClassName, *, now: float) -> None:
+        """A request of this class is executed here for the first time."""
+        self._budget(request_class, now).deposit(is_widening=self.widening.spread is Spread.WIDENING, now=now)
+
+    def try_withdraw(self, request_class: ClassName, *, now: float) -> bool:
+        """Pay for another execution of a request of this class."""
+        return self._budget(request_class, now).try_withdraw(now=now)
+
+    def _budget(self, request_class: ClassName, now: float) -> RetryBudget:
+        budget = self._budgets.get(request_class)
+        if budget is None:
+            budget = self._budgets[request_class] = RetryBudget(self._retries, now=now)
+        return budget
+
+    # The fleet
+
+    def register_seen(self, process: str, register: Register | None, *, age_seconds: float, now: float) -> None:
+        """Take in a worker's word on the breaker."""
+        if register is None:
+            self.board.removed(process)
+        else:
+            self.board.seen(process, register, age_seconds=age_seconds, now=now)
+        self._sync_at = now
+
+    def sync(self, *, now: float) -> Register | None:
+        """Follow the fleet, and say what it should know; None: nothing new."""
+        if now < self._sync_at:
+            return None
+        self._sync_at = now + SYNC_SECONDS
+        q95 = self.widening.baseline_q95 or self.latency.speed(now=now).q95
+        self.breaker.follow(
+            self.board.view(self.breaker.word, self.breaker.counts(now=now), q95_seconds=q95, now=now), now=now
+        )
+        return self.board.announcement(self.breaker.register(now=now), is_wanted=self._is_wanted(now), now=now)
+
+    def _is_wanted(self, now: float) -> bool:
+        return self._tried_at is not None and now - self._tried_at < WANTED_SECONDS
