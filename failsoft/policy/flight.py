@@ -8,7 +8,7 @@ difference between them. What the rest of the stage sees of it follows from who 
     answers by                 q95 of that tier after the start; once that has passed, the end of the window, for then
                                nothing better is known. While none runs: at once, because joining costs it no time
 
-A waiting flight thus stands in the queue where its most urgent waiter would stand alone, for as long as he is aboard, and its
+A waiting flight thus stands in the queue where its most urgent waiter would stand alone, for as long as it is aboard, and its
 execution may last until the *last* deadline. Waiters are kept in a list sorted by deadline: with 10,000 of them a bisection and
 a memmove take 2 us.
 """
