@@ -9,8 +9,8 @@ difference between them. What the rest of the stage sees of it follows from who 
                                nothing better is known. While none runs: at once, because joining costs it no time
 
 A waiting flight thus stands in the queue where its most urgent waiter would stand alone, for as long as it is aboard, and its
-execution may last until the *last* deadline. Waiters are kept in a list sorted by deadline: with 10,000 of them a bisection and
-a memmove take 2 us.
+execution may last until the *last* deadline. Waiters are kept in a list sorted by deadline: with 10,000 of them it costs 6 us
+to take one in and let it go again.
 """
 
 from bisect import bisect_left, bisect_right, insort

@@ -195,6 +195,14 @@ def test_what_cannot_pass_is_told_to_all_and_to_those_who_ask_in_the_next_two_se
     assert flights.refusal("another content", now=10.0) is None
 
 
+def test_a_content_refused_again_does_not_keep_the_refusals_of_others_alive():
+    flights = Flights(CLASSES)
+    for n, (key, now) in enumerate((("a", 0.0), ("b", 1.0), ("a", 1.5))):
+        flights.refuse(board(flights, waiter(n), key=key), REFUSED, now=now)
+    assert flights.refusal("b", now=3.2) is None
+    assert flights.refusal("a", now=3.2) == REFUSED
+
+
 def test_a_refusal_of_what_is_not_shared_is_told_to_nobody_else():
     flights = Flights(CLASSES)
     flights.refuse(board(flights, waiter(1), key=None), REFUSED, now=0.0)
