@@ -8,10 +8,21 @@ latency            what is known of a tier's latency: windowed histogram, censor
 tiers              which request a free permit takes, at which tier: first refusal
 scheduling         the order of what waits; weighted credits; who must run now
 stall              what to do about an endpoint that has stopped answering
-concurrency        permits: this worker's share of an endpoint's limit
+concurrency        permits: this worker's share of a limit; a limit that is measured
+breaker            whether an endpoint may be called, from how its calls went
+breaker_board      what all workers say of a breaker; whose turn it is to probe
+retry_budget       whether another execution may happen
+backoff            when
+widening           whether latency is what it was: widening, shift or spike
+admission          whom to refuse when a class cannot be served in time
+coalescing         which requests share one execution
+answers            which old answer may be served
+context            which tiers can run on an incomplete context
+routing            the region of each endpoint, moved by hand
 offsets            which offset may be committed
 clock_offset       this host's clock against the broker's
 =================  =====================================================================
 
-The values: ``request``, ``outcome``, ``speed``, ``settings``, ``events``, ``actions``, ``work``, ``errors``, ``durations``.
+Composed in the stage so far: all but ``admission``, ``coalescing``, ``answers``, ``context`` and ``routing``. Modules that
+are not in the table hold values, or a part of the pattern that names them.
 """
