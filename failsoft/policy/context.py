@@ -37,7 +37,7 @@ from typing import Any, Protocol
 
 from failsoft.policy.durations import Duration, parse_duration
 from failsoft.policy.errors import ConfigurationError
-from failsoft.policy.settings import REDUCED_LEVEL
+from failsoft.policy.levels import REDUCED_LEVEL
 
 Check = Callable[[Any], str | None]
 """Looks at the value of a part; says what is wrong with it, without any of its data, or None. It must not raise."""
