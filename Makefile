@@ -9,7 +9,12 @@ demo: .venv/.installed ## the main job, on a real Kafka of its own: see README
 	$(BIN)/failsoft demo $(ARGS)
 
 test: .venv/.installed ## every test, the real broker's too
+ifeq ($(ARGS),)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -m alone
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
 
 check: .venv/.installed ## lint, types, rules of dependency, schema drift
 	$(BIN)/ruff format --check .
