@@ -82,6 +82,7 @@ async def test_a_client_that_goes_frees_its_slot_for_the_next_at_once():
     assert await second is None
     assert asyncio.get_running_loop().time() == pytest.approx(1.25)
     assert served.stats()["busy_seconds"] == pytest.approx(1.25)
+    assert served.stats()["wasted_seconds"] == pytest.approx(0.25)
 
 
 @in_virtual_time

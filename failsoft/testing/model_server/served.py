@@ -61,10 +61,11 @@ class ServedModel:
         self._cancelled = 0
         self._failed = Counter[Failure]()
         self._busy_seconds = 0.0
+        self._wasted_seconds = 0.0
         self._changed_at = self._now()
 
     def stats(self) -> dict[str, Any]:
-        """The account so far."""
+        """The account so far. ``wasted_seconds`` is the slot time of calls that were broken off, by client or outage."""
         self._note_in_service(0)
         return {
             "calls": self._calls,
@@ -74,6 +75,7 @@ class ServedModel:
             "in_service": self._in_service,
             "queued": self._queued,
             "busy_seconds": self._busy_seconds,
+            "wasted_seconds": self._wasted_seconds,
         }
 
     async def serve(self) -> Failure | None:
@@ -128,8 +130,12 @@ class ServedModel:
         finally:
             self._queued -= 1
         self._note_in_service(1)
+        begun_at = self._now()
         try:
             yield
+        except asyncio.CancelledError:
+            self._wasted_seconds += self._now() - begun_at
+            raise
         finally:
             self._note_in_service(-1)
             self._slots.release()
