@@ -1,10 +1,10 @@
-"""The story of `failsoft demo`: real models behind a real Kafka, a worker killed in the middle, and every request accounted for.
+"""The story of `failsoft demo`: a pipeline under load while its large model drowns, slows down and hangs, and a worker is killed.
 
-Topics are applied, two workers of one pipeline start, and images are submitted as OpenAI batch files: a flow of small ones in
-the most urgent class, one large one in each other. When a third of the results is there, one worker is killed (SIGKILL) and
-another started; what it held comes back to the others after the session timeout. When all results are there the workers are
-stopped in order, so that nothing more can come, and only then the log is read and judged. Where results are missing, the
-trial has come to rest when none has come for 10 s, at most 120 s after the last request was sent and all workers were up.
+Topics are applied; a model server and two workers start; the phases of the scenario are played one after another, each with
+its load, its fault, and a pause until everything sent has its result. A killed worker is replaced at once, as an orchestrator
+would; what it held comes back to the others after the session timeout. In the end the workers are stopped in order, so that
+nothing more can come, and only then the log is read and judged. Where results are missing, a pause ends when none has come
+for 10 s, at most after 120 s.
 """
 
 import asyncio
@@ -13,27 +13,29 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from uuid import uuid4
 
 from failsoft.catalogue import Catalogue, results_topic
-from failsoft.kafka import Connection, admin
+from failsoft.kafka import Connection, Outbox, admin
 from failsoft.kafka.raw import raw_records
 from failsoft.kafka.results import ResultReader
 from failsoft.policy.errors import ConfigurationError
-from failsoft.trials.arrivals import Arrivals
-from failsoft.trials.digits import Job, accuracy, digit_questions, write_batch_files
+from failsoft.policy.levels import FULL_LEVEL
+from failsoft.trials.arrivals import Arrivals, Recent
+from failsoft.trials.digits import accuracy
 from failsoft.trials.fleet import Fleet
-from failsoft.trials.ledger import Asked, Ledger, Verdict
-from failsoft.trials.sending import send_jobs
+from failsoft.trials.ledger import Ledger, Verdict
+from failsoft.trials.load import Arrival, OpenLoop, draw_load
+from failsoft.trials.scenario import ASKING, FULL, LARGE, MODELS, NOTHING_WRONG, Phase
+from failsoft.trials.served_models import ServedModels
 
 PIPELINE = "digits"
 WORKERS = 2
-KILL_AT_SHARE = 1 / 3
 QUIET_SECONDS = 10.0
 """A crash costs the session timeout and about a second before somebody else takes over: nothing for 10 s means nothing more."""
 PATIENCE_SECONDS = 120.0
@@ -42,7 +44,22 @@ DRAIN_SECONDS = 10.0
 LOOK_SECONDS = 0.1
 PYTHON_M_FAILSOFT = (sys.executable, "-m", "failsoft")
 
-T = TypeVar("T")
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """How a trial stands.
+
+    Attributes:
+        phase: being played.
+        seconds: since it began.
+        waiting: requests that were accepted and have no result yet.
+        recent: what came in the last seconds.
+    """
+
+    phase: Phase
+    seconds: float
+    waiting: int
+    recent: Recent
 
 
 class Audience(Protocol):
@@ -51,8 +68,8 @@ class Audience(Protocol):
     def step(self, text: str) -> None:
         """Take what happens next."""
 
-    def progress(self, ended: int, total: int) -> None:
-        """Take how many of all requests have a result."""
+    def show(self, now: Now) -> None:
+        """Take how it stands, some ten times a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +78,32 @@ class DemoSettings:
 
     Attributes:
         session_seconds: after how long the group gives a killed worker up.
+        phases: what happens.
         catalogue_path: of the catalogue, for the workers; None where they find it themselves.
-        seed: which images in which classes, and which worker is killed.
-        images: how many are asked about; None for all.
+        seed: of the load, of the models' service times, and of which worker is killed.
         launcher: what stands in for ``failsoft`` when a worker is started.
     """
 
     session_seconds: float
+    phases: Sequence[Phase] = FULL
     catalogue_path: Path | None = None
     seed: int = 0
-    images: int | None = None
     launcher: Sequence[str] = PYTHON_M_FAILSOFT
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A phase that is over.
+
+    Attributes:
+        phase: which.
+        level_1_per_second: answers of the best level that came while it was sending.
+        pause_seconds: from the last request to the last result, which is no part of any phase.
+    """
+
+    phase: Phase
+    level_1_per_second: float
+    pause_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +112,17 @@ class DemoOutcome:
 
     Attributes:
         verdict: over all requests.
+        played: the phases in order.
         accuracy: tier -> share of right answers.
+        models: model -> its own account of its calls.
+        late_seconds: how much after its time a request was sent at worst.
     """
 
     verdict: Verdict
-    accuracy: dict[str, float]
+    played: Sequence[Played]
+    accuracy: Mapping[str, float]
+    models: Mapping[str, Mapping[str, Any]]
+    late_seconds: float
 
 
 async def run_demo(
@@ -93,81 +131,120 @@ async def run_demo(
     """Play the story and judge it.
 
     Raises:
-        ConfigurationError: the catalogue has no such pipeline, or its topics need a person.
-        EnvironmentFailure: scikit-learn or the broker is missing, or a worker ended by itself.
+        ConfigurationError: the catalogue has no such pipeline or classes, or its topics need a person.
+        EnvironmentFailure: scikit-learn or the broker is missing, or a process ended by itself.
     """
     await _apply_topics(connection, catalogue)
     audience.step("topics are as the catalogue wants them")
-    run, classes = uuid4().hex[:12], list(catalogue.classes)
-    questions = digit_questions(run, classes=classes, images=settings.images, seed=settings.seed)
-    with tempfile.TemporaryDirectory(prefix="failsoft-demo-") as name:
-        folder = Path(name)
-        jobs = write_batch_files(questions, folder)
-        ledger = Ledger({id_: asked for job in jobs for id_, asked in _asked(job, catalogue).items()})
-        command = _worker_command(connection, settings)
-        async with Fleet(command, size=WORKERS, folder=folder) as fleet:
-            audience.step(f"{WORKERS} workers have trained their models and take requests")
+    load = draw_load(uuid4().hex[:12], settings.phases, seed=settings.seed)
+    ledger = Ledger({each.result_id: each.asked for each in load}, classes=[asking.request_class for asking in ASKING])
+    async with contextlib.AsyncExitStack() as closing:
+        folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="failsoft-demo-")))
+        outbox = Outbox(connection)
+        await outbox.start()
+        closing.push_async_callback(outbox.close)
+        sender = OpenLoop(outbox, catalogue, ledger, pipeline=PIPELINE)
+        models = await closing.enter_async_context(ServedModels(MODELS, seed=settings.seed, folder=folder))
+        audience.step(f"the model server listens at {models.url}")
+        async with Fleet(_worker_command(connection, settings, models.url), size=WORKERS, folder=folder) as fleet:
+            audience.step(f"{WORKERS} workers take requests")
             reader = ResultReader(connection, results_topic(PIPELINE), start="end")
-            async with (
-                Arrivals(reader, ledger.asked) as arrivals,
-                _meanwhile(send_jobs(connection, catalogue, jobs, ledger, pipeline=PIPELINE)) as sent,
-            ):
-                story = _Story(fleet, arrivals, sent, audience)
-                await story.play(victim=random.Random(settings.seed).randint(1, WORKERS))
+            async with Arrivals(reader, ledger.asked) as arrivals:
+                stage = _Stage(fleet, models, sender, arrivals, ledger, audience)
+                victim = random.Random(settings.seed).randint(1, WORKERS)
+                pauses = [
+                    await stage.play(phase, [each for each in load if each.asked.phase == phase.name], victim=victim)
+                    for phase in settings.phases
+                ]
+            stats = await models.stats()
         for complaint in fleet.complaints:
             audience.step(complaint)
         audience.step("all workers have stopped; reading the log")
         await _read_log(connection, ledger)
+    return _outcome(settings.phases, pauses, load, ledger, models=stats, late_seconds=sender.late_seconds)
+
+
+def _outcome(
+    phases: Sequence[Phase],
+    pauses: Sequence[float],
+    load: Sequence[Arrival],
+    ledger: Ledger,
+    *,
+    models: Mapping[str, Mapping[str, Any]],
+    late_seconds: float,
+) -> DemoOutcome:
     verdict = ledger.verdict()
-    asked = {id_: question for job in jobs for id_, question in job.questions.items()}
-    return DemoOutcome(verdict, accuracy(verdict.results, asked))
+    played = [
+        Played(phase, ledger.served_per_second(phase.name, FULL_LEVEL, seconds=phase.seconds), pause)
+        for phase, pause in zip(phases, pauses, strict=True)
+    ]
+    right = accuracy(verdict.results, {each.result_id: each.answer for each in load})
+    return DemoOutcome(verdict, played, right, models, late_seconds)
 
 
 @dataclass(frozen=True, slots=True)
-class _Story:
-    """What happens between the first request and the last result."""
+class _Stage:
+    """Where the phases are played."""
 
     fleet: Fleet
+    models: ServedModels
+    sender: OpenLoop
     arrivals: Arrivals
-    sent: "asyncio.Task[float]"
+    ledger: Ledger
     audience: Audience
 
-    async def play(self, *, victim: int) -> None:
-        """Kill a worker when a third of the results is there; return when all are, or no more come."""
-        tell, arrivals = self.audience.step, self.arrivals
-        tell(f"submitting {arrivals.total} requests as OpenAI batch files")
-        await self._until(lambda: arrivals.count >= arrivals.total * KILL_AT_SHARE)
-        self.fleet.kill(victim)
-        tell(f"worker {victim} killed (SIGKILL) with {arrivals.count} results there; starting another")
-        async with _meanwhile(self._start(victim)) as started:
-            await self._until(lambda: arrivals.count >= arrivals.total, started)
-            await started
-        tell(f"{arrivals.count} of {arrivals.total} requests have a result")
+    async def play(self, phase: Phase, load: Sequence[Arrival], *, victim: int) -> float:
+        """Send a phase's load under its fault, then pause until everything has its result; return how long that took."""
+        self.audience.step(_told(phase))
+        began_at = time.monotonic()
+        await self.models.set_faults(LARGE, phase.large)
+        async with (
+            _meanwhile(self.sender.send(load, seconds=phase.seconds)) as sending,
+            _meanwhile(self._replace(victim, phase.kill_after_seconds)) as replacing,
+        ):
+            await self._until(lambda: sending.done() and replacing.done(), phase, began_at)
+            await asyncio.gather(sending, replacing)
+        await self.models.set_faults(LARGE, NOTHING_WRONG)
+        ended_at = time.monotonic()
+        await self._until(lambda: self._is_at_rest(ended_at), phase, began_at)
+        return time.monotonic() - ended_at
 
-    async def _start(self, number: int) -> float:
+    async def _replace(self, number: int, after_seconds: float | None) -> None:
+        """Kill a worker and start another."""
+        if after_seconds is None:
+            return
+        await asyncio.sleep(after_seconds)
+        self.fleet.kill(number)
+        self.audience.step(f"worker {number} killed (SIGKILL) with {self._waiting} requests open; starting another")
         await self.fleet.start(number)
-        return time.monotonic()
+        self.audience.step(f"worker {number} is back")
 
-    async def _until(self, condition: Callable[[], bool], *works: "asyncio.Task[float]") -> None:
-        """Wait for it, or until no more results come; raise what went wrong meanwhile.
-
-        Args:
-            condition: what is waited for.
-            works: what still stirs the trial, beside the sending; each returns when it ended.
-        """
-        while not condition() and not self._is_at_rest(self.sent, *works):
-            self.audience.progress(self.arrivals.count, self.arrivals.total)
+    async def _until(self, condition: Callable[[], bool], phase: Phase, began_at: float) -> None:
+        """Wait for it, show how it stands, and raise what went wrong meanwhile."""
+        while not condition():
             self.arrivals.require_reading()
             self.fleet.require_running()
+            self.models.require_running()
+            self.audience.show(Now(phase, time.monotonic() - began_at, self._waiting, self.arrivals.recent()))
             await asyncio.sleep(LOOK_SECONDS)
-        self.audience.progress(self.arrivals.count, self.arrivals.total)
 
-    def _is_at_rest(self, *works: "asyncio.Task[float]") -> bool:
-        """All works have ended and nothing has come for a while since; or it has been long enough."""
-        if not all(work.done() for work in works):
-            return False
-        ended_at, now = max(work.result() for work in works), time.monotonic()
-        return now - max(ended_at, self.arrivals.moved_at) > QUIET_SECONDS or now - ended_at > PATIENCE_SECONDS
+    @property
+    def _waiting(self) -> int:
+        return self.ledger.accepted - self.arrivals.count
+
+    def _is_at_rest(self, since: float) -> bool:
+        """Everything has its result; or nothing has come for a while; or it has been long enough."""
+        now = time.monotonic()
+        is_quiet = now - max(since, self.arrivals.moved_at) > QUIET_SECONDS
+        return self._waiting <= 0 or is_quiet or now - since > PATIENCE_SECONDS
+
+
+def _told(phase: Phase) -> str:
+    """What begins, in words."""
+    faults = phase.large.model_dump(exclude_defaults=True)
+    wrong = ", ".join(name if value is True else f"{name} {value:g} x" for name, value in faults.items())
+    said = f"{phase.name}: {phase.requests_per_second:.0f} requests/s, {phase.load:g} x what the large model can serve"
+    return f"{said}; its fault: {wrong}" if wrong else said
 
 
 def pipeline_target() -> str:
@@ -176,18 +253,19 @@ def pipeline_target() -> str:
     Raises:
         ConfigurationError: there is neither.
     """
-    if Path("workers/digits.py").is_file():
-        return "workers.digits:pipeline"
-    if find_spec("failsoft.templates") and find_spec("failsoft.templates.digits"):
-        return "failsoft.templates.digits:pipeline"
+    if Path("workers/served.py").is_file():
+        return "workers.served:pipeline"
+    if find_spec("failsoft.templates") and find_spec("failsoft.templates.served"):
+        return "failsoft.templates.served:pipeline"
     raise ConfigurationError(
-        "no workers/digits.py here: start the demo where it is, or install failsoft from its wheel"
+        "no workers/served.py here: start the demo where it is, or install failsoft from its wheel"
     )
 
 
-def _worker_command(connection: Connection, settings: DemoSettings) -> list[str]:
+def _worker_command(connection: Connection, settings: DemoSettings, models_url: str) -> list[str]:
     catalogue = settings.catalogue_path
     return [
+        *("env", f"MODEL_SERVER_URL={models_url}"),
         *settings.launcher,
         *("worker", pipeline_target()),
         *("--bootstrap", connection.bootstrap_servers),
@@ -207,14 +285,6 @@ async def _apply_topics(connection: Connection, catalogue: Catalogue) -> None:
         raise ConfigurationError("the topics cannot be brought into step with topics.yaml; see `failsoft topics plan`")
 
 
-def _asked(job: Job, catalogue: Catalogue) -> dict[str, Asked]:
-    """What the ledger has to know of the requests of one job."""
-    budget = catalogue.classes[job.request_class].deadline_seconds
-    return {
-        id_: Asked(job.request_class, job.source, question.custom_id, budget) for id_, question in job.questions.items()
-    }
-
-
 async def _read_log(connection: Connection, ledger: Ledger) -> None:
     """Enter all that came: as it stands in the log, and as a reader of results is shown it."""
     topic, since = results_topic(PIPELINE), ledger.first_accepted_at
@@ -230,7 +300,7 @@ async def _read_log(connection: Connection, ledger: Ledger) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _meanwhile(work: Coroutine[Any, Any, T]) -> AsyncIterator["asyncio.Task[T]"]:
+async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator["asyncio.Task[None]"]:
     """Run something beside the block, and end it with the block."""
     task = asyncio.create_task(work)
     try:

@@ -1,7 +1,7 @@
-"""Worker processes of a trial: started, killed as a crash would, started again, and stopped in order.
+"""Processes of a trial, workers above all: started, killed as a crash would, started again, and stopped in order.
 
 Each is guarded (:mod:`failsoft.testing.guarded`): when the trial itself dies, by SIGKILL too, they end. Each writes a log
-of its own, whose last lines are shown if the worker ends without being told to.
+of its own, whose last lines are shown if the process ends without being told to.
 """
 
 import asyncio
@@ -19,25 +19,30 @@ STOP_SECONDS = 15.0
 """After SIGTERM; what is not done by then is killed."""
 LAST_LINES = 15
 
-_READY = "ready: "
 _POLL_SECONDS = 0.1
 _CHANGE_DIRECTORY = ("/bin/sh", "-c", 'cd "$0" && exec "$@"')
 """The guard starts its child where the log is; a worker finds pipeline and catalogue where the trial was started."""
 
 
 class Fleet:
-    """A number of equal workers, as a context manager: ready inside, gone after.
+    """A number of equal processes, as a context manager: ready inside, gone after.
 
     Args:
-        command: starts one worker in the current directory; it prints ``ready: …`` when it takes records.
+        command: starts one in the current directory.
         size: how many.
         folder: of their logs.
+        kind: what they are, in messages.
+        ready: how the line begins by which one says that it is ready.
     """
 
-    def __init__(self, command: Sequence[str], *, size: int, folder: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], *, size: int, folder: Path, kind: str = "worker", ready: str = "ready: "
+    ) -> None:
         self._command = [*_CHANGE_DIRECTORY, str(Path.cwd()), *command]
         self._size = size
         self._folder = folder
+        self._kind = kind
+        self._ready = ready
         self._running: dict[int, GuardedProcess] = {}
         self._starts = 0
         self._logs: dict[int, Path] = {}
@@ -61,7 +66,7 @@ class Fleet:
         await self.stop()
 
     async def start(self, number: int) -> None:
-        """Start one and return when it takes records.
+        """Start one and return when it is ready.
 
         Raises:
             EnvironmentFailure: it ended, or was not ready in time; with the last lines of its log.
@@ -82,9 +87,14 @@ class Fleet:
         for number, worker in self._running.items():
             if worker.exit_code is not None:
                 raise EnvironmentFailure(
-                    f"worker {number} ended by itself with exit code {worker.exit_code}. "
+                    f"{self._kind} {number} ended by itself with exit code {worker.exit_code}. "
                     f"Its last lines:\n{_tail(self._logs[number])}"
                 )
+
+    def said(self, number: int) -> str | None:
+        """What one said after the beginning of its ready line; None while it has not."""
+        lines = (line.removeprefix(self._ready) for line in _lines(self._logs[number]) if line.startswith(self._ready))
+        return next(lines, None)
 
     async def stop(self) -> None:
         """Stop all in order, at the same time."""
@@ -93,23 +103,23 @@ class Fleet:
         codes = await asyncio.gather(*ends)
         self.exit_codes.extend(codes)
         self.complaints.extend(
-            f"worker {number} was stopped and ended with exit code {code}. Its last lines:\n{_tail(self._logs[number])}"
+            f"{self._kind} {number} was stopped and ended with exit code {code}. Its last lines:\n{_tail(self._logs[number])}"
             for number, code in zip(running, codes, strict=True)
             if code
         )
 
     def _launch(self, number: int) -> None:
         self._starts += 1
-        self._logs[number] = self._folder / f"worker-{number}-{self._starts}.log"
+        self._logs[number] = self._folder / f"{self._kind.replace(' ', '-')}-{number}-{self._starts}.log"
         self._running[number] = GuardedProcess(self._command, log=self._logs[number])
 
     async def _readiness(self, number: int) -> None:
         log, ends_at = self._logs[number], time.monotonic() + READY_SECONDS
-        while not any(line.startswith(_READY) for line in _lines(log)):
+        while self.said(number) is None:
             self.require_running()
             if time.monotonic() > ends_at:
                 raise EnvironmentFailure(
-                    f"worker {number} was not ready within {READY_SECONDS:g} s. Its last lines:\n{_tail(log)}"
+                    f"{self._kind} {number} was not ready within {READY_SECONDS:g} s. Its last lines:\n{_tail(log)}"
                 )
             await asyncio.sleep(_POLL_SECONDS)
 

@@ -7,12 +7,13 @@
 * *Visible repeat*: a result id that a reader of results was shown again. One is a broken promise.
 * *Phantom*: a result that answers nothing that was asked: unreadable, of our files but of no line in them, or naming
   another request than the one whose id it carries.
+* A request belongs to the phase in which it was *sent*, whenever its end comes.
 * *In time*: ok, and appended to the log before the deadline. Both instants are the broker's times of append.
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from failsoft.kafka.results import ResultRecord
@@ -29,12 +30,14 @@ class Asked:
     """A request of the trial.
 
     Attributes:
+        phase: in which it is sent.
         request_class: urgency.
         source: the first half of its identity.
         custom_id: the sender's name for it; the answer has to echo it.
         budget_seconds: from its append to its deadline.
     """
 
+    phase: str
     request_class: ClassName
     source: str
     custom_id: str
@@ -43,7 +46,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class ClassTally:
-    """How the accepted requests of one class ended. Latencies are from append to append, None where nothing ended."""
+    """How the accepted requests of one class in one phase ended.
+
+    Latencies are from append to append, None where nothing ended.
+    """
 
     accepted: int
     in_time: int
@@ -66,7 +72,7 @@ class Verdict:
         visible_repeats: results that were shown again.
         repeats_in_log: records beyond the first of their id.
         phantoms: results that answer nothing that was asked.
-        classes: the same by class, and more.
+        phases: the same by phase and class, and more; phases in order, classes most urgent first.
         results: request's result id -> the result that readers see.
     """
 
@@ -75,8 +81,14 @@ class Verdict:
     visible_repeats: int
     repeats_in_log: int
     phantoms: int
-    classes: Mapping[ClassName, ClassTally]
+    phases: Mapping[str, Mapping[ClassName, ClassTally]]
     results: Mapping[str, Result] = field(repr=False)
+
+    @property
+    def tallies(self) -> Iterator[ClassTally]:
+        """Of all phases and classes."""
+        for classes in self.phases.values():
+            yield from classes.values()
 
     @property
     def is_kept(self) -> bool:
@@ -88,11 +100,13 @@ class Ledger:
     """What was asked, accepted and answered.
 
     Args:
-        asked: result id -> request, all that will be sent.
+        asked: result id -> request, all that will be sent, in order.
+        classes: most urgent first.
     """
 
-    def __init__(self, asked: Mapping[str, Asked]) -> None:
+    def __init__(self, asked: Mapping[str, Asked], *, classes: Sequence[ClassName]) -> None:
         self.asked = dict(asked)
+        self._classes = classes
         self._sources = {request.source for request in asked.values()}
         self._accepted_at: dict[str, float] = {}
         self._in_log: Counter[str] = Counter()
@@ -143,19 +157,40 @@ class Ledger:
 
     def verdict(self) -> Verdict:
         """Judge; everything that will ever come has been seen."""
-        by_class: dict[ClassName, list[str]] = {asked.request_class: [] for asked in self.asked.values()}
+        ids: dict[tuple[str, ClassName], list[str]] = {}
         for id_ in self._accepted_at:
-            by_class[self.asked[id_].request_class].append(id_)
-        classes = {name: self._tally(ids) for name, ids in by_class.items()}
+            asked = self.asked[id_]
+            ids.setdefault((asked.phase, asked.request_class), []).append(id_)
+        phases = {
+            phase: {name: self._tally(ids.get((phase, name), [])) for name in self._classes}
+            for phase in dict.fromkeys(asked.phase for asked in self.asked.values())
+        }
+        tallies = [tally for classes in phases.values() for tally in classes.values()]
         return Verdict(
             requests=self.accepted,
-            lost=sum(tally.lost for tally in classes.values()),
+            lost=sum(tally.lost for tally in tallies),
             visible_repeats=sum(count - 1 for count in self._shown.values()),
             repeats_in_log=sum(count - 1 for count in self._in_log.values()),
             phantoms=self._phantoms,
-            classes=classes,
+            phases=phases,
             results={id_: result for id_, (result, _) in self._results.items()},
         )
+
+    def served_per_second(self, phase: str, level: int, *, seconds: float) -> float:
+        """How many results of a level came while a phase was sending, whenever their requests were sent.
+
+        Args:
+            phase: in which something was accepted; it begins with its first request.
+            level: which.
+            seconds: how long it was sending.
+        """
+        began_at = min(at for id_, at in self._accepted_at.items() if self.asked[id_].phase == phase)
+        came = [
+            result
+            for result, appended_at in self._results.values()
+            if result.is_ok and result.level == level and began_at <= appended_at < began_at + seconds
+        ]
+        return len(came) / seconds
 
     def _tally(self, ids: list[str]) -> ClassTally:
         ended = {id_: self._results[id_] for id_ in ids if id_ in self._results}

@@ -1,48 +1,70 @@
-"""A verdict for people, as a table, and for machines, as the keys of `--json` (DESIGN §11)."""
+"""What a demo has shown for people, as a table, and for machines, as the keys of `--json` (DESIGN §11)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from failsoft.policy.outcome import Outcome
+from failsoft.trials.demo import DemoOutcome, Played
 from failsoft.trials.ledger import ClassTally, Verdict
+from failsoft.trials.scenario import LARGE, MODELS, capacity_per_second
+
+LEVELS = (1, 2, 3)
 
 
 def verdict_table(verdict: Verdict) -> Table:
-    """One column per class: what was accepted, by what it was answered, what went wrong, how long it took."""
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("")
-    for name in verdict.classes:
+    """One row per phase and class: what was accepted, how much of it in time, at which levels, how long it took."""
+    table = Table(box=SIMPLE_HEAD, padding=0)  # 80 columns are what a log or a small terminal has
+    has_others = any(_others(tally) for tally in verdict.tallies)
+    for name in ("phase", "class"):
+        table.add_column(name)
+    others = ["other"] if has_others else []
+    for name in ("accepted", "in time", "level 1", "2", "3", "expired", *others, "p50 s", "p99 s"):
         table.add_column(name, justify="right")
-    for word, cells in _rows(verdict):
-        table.add_row(word, *map(str, cells))
+    for phase, classes in verdict.phases.items():
+        for position, (name, tally) in enumerate(classes.items()):
+            cells = _cells(tally, has_others=has_others)
+            table.add_row("" if position else phase, name, *cells, end_section=position == len(classes) - 1)
     return table
 
 
-def _rows(verdict: Verdict) -> Iterator[tuple[str, Sequence[object]]]:
-    tallies = list(verdict.classes.values())
-    yield "accepted", [tally.accepted for tally in tallies]
-    yield "in time", [tally.in_time for tally in tallies]
-    for tier in served_tiers(verdict):
-        yield f"answered by {tier}", [tally.tiers.get(tier, 0) for tally in tallies]
-    for outcome in Outcome:
-        counts = [tally.outcomes.get(outcome, 0) for tally in tallies]
-        if outcome is Outcome.EXPIRED or (any(counts) and outcome is not Outcome.OK):
-            yield outcome.value, counts
-    yield "lost", [tally.lost for tally in tallies]
-    yield "seen twice", [tally.visible_repeats for tally in tallies]
-    yield "half took at most", [_seconds(tally.p50_seconds) for tally in tallies]
-    yield "99 % took at most", [_seconds(tally.p99_seconds) for tally in tallies]
+def _cells(tally: ClassTally, *, has_others: bool) -> Iterator[str]:
+    """In percent of what was accepted, but for ends without an answer: those are counted."""
+    yield str(tally.accepted)
+    yield _percent(tally.in_time, tally.accepted)
+    for level in LEVELS:
+        yield _percent(tally.levels.get(level, 0), tally.accepted)
+    yield str(tally.outcomes.get(Outcome.EXPIRED, 0))
+    if has_others:
+        yield str(_others(tally))
+    yield _seconds(tally.p50_seconds)
+    yield _seconds(tally.p99_seconds)
 
 
-def verdict_lines(verdict: Verdict, accuracy: Mapping[str, float]) -> Iterator[str]:
+def _others(tally: ClassTally) -> int:
+    """Shed, unavailable, invalid and failed."""
+    return sum(count for outcome, count in tally.outcomes.items() if outcome not in {Outcome.OK, Outcome.EXPIRED})
+
+
+def verdict_lines(shown: DemoOutcome) -> Iterator[str]:
     """Say below the table what it means."""
+    verdict = shown.verdict
     for tier in served_tiers(verdict):
-        if tier in accuracy:
-            answers = sum(tally.tiers.get(tier, 0) for tally in verdict.classes.values())
-            yield f"{tier}: {answers} answers, {accuracy[tier]:.1%} right"
+        answers = sum(tally.tiers.get(tier, 0) for tally in verdict.tallies)
+        yield f"{tier}: {answers} answers, {shown.accuracy[tier]:.1%} right"
+    for name, stats in shown.models.items():
+        yield (
+            f"model {name}: {stats['calls']} calls, {stats['cancelled']} of them cut off; of {stats['busy_seconds']:.0f} s "
+            f"of its slots {stats['wasted_seconds']:.0f} s were for nothing"
+        )
+    for played in shown.played:
+        if played.phase.load > 1:
+            yield (
+                f"{played.phase.name}: {played.level_1_per_second:.1f} answers/s of level 1, of {_capacity():.1f} that the "
+                f"large model can give; {played.pause_seconds:.0f} s until the last result"
+            )
     yield (
         f"Of {verdict.requests} accepted requests {verdict.lost} were lost, {verdict.visible_repeats} results were seen twice, "
         f"{verdict.phantoms} came unasked; the log holds {verdict.repeats_in_log} repeats that no reader was shown."
@@ -50,22 +72,21 @@ def verdict_lines(verdict: Verdict, accuracy: Mapping[str, float]) -> Iterator[s
     yield "The promise was kept." if verdict.is_kept else "THE PROMISE WAS BROKEN."
 
 
-def verdict_json(verdict: Verdict, accuracy: Mapping[str, float], *, phase: str) -> dict[str, Any]:
-    """Write the keys that others rely on.
-
-    Args:
-        verdict: of a trial of one phase.
-        accuracy: by tier.
-        phase: its name.
-    """
+def verdict_json(shown: DemoOutcome) -> dict[str, Any]:
+    """Write the keys that others rely on."""
+    verdict = shown.verdict
     return {
         "requests": verdict.requests,
         "lost": verdict.lost,
         "visible_repeats": verdict.visible_repeats,
         "repeats_in_log": verdict.repeats_in_log,
         "phantoms": verdict.phantoms,
-        "phases": [{"name": phase, "classes": {name: _class_json(tally) for name, tally in verdict.classes.items()}}],
-        "accuracy": {tier: accuracy[tier] for tier in served_tiers(verdict)},
+        "executed": sum(stats["calls"] for stats in shown.models.values()),
+        "sent_late_seconds_max": round(shown.late_seconds, 3),
+        "large_per_second_max": round(_capacity(), 3),
+        "phases": [_phase_json(played, verdict) for played in shown.played],
+        "accuracy": {tier: shown.accuracy[tier] for tier in served_tiers(verdict)},
+        "models": shown.models,
     }
 
 
@@ -77,6 +98,21 @@ def served_tiers(verdict: Verdict) -> list[str]:
         if result.tier is not None and result.level is not None
     }
     return sorted(levels, key=lambda tier: (levels[tier], tier))
+
+
+def _phase_json(played: Played, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "name": played.phase.name,
+        "seconds": played.phase.seconds,
+        "load": played.phase.load,
+        "level_1_per_second": round(played.level_1_per_second, 3),
+        "pause_seconds": round(played.pause_seconds, 3),
+        "classes": _classes_json(verdict.phases[played.phase.name]),
+    }
+
+
+def _classes_json(classes: Mapping[str, ClassTally]) -> dict[str, Any]:
+    return {name: _class_json(tally) for name, tally in classes.items()}
 
 
 def _class_json(tally: ClassTally) -> dict[str, Any]:
@@ -93,8 +129,16 @@ def _class_json(tally: ClassTally) -> dict[str, Any]:
     }
 
 
+def _capacity() -> float:
+    return capacity_per_second(MODELS[LARGE])
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{part / whole:.0%}" if whole else ""
+
+
 def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f} s"
+    return "" if value is None else f"{value:.2f}"
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -69,6 +69,18 @@ async def test_where_one_does_not_start_none_stays(tmp_path: Path):
     assert [is_alive(pid) for pid in pids(tmp_path)] == [False]
 
 
+async def test_what_a_process_says_when_it_is_ready_can_be_read(tmp_path: Path):
+    command = ["/bin/sh", "-c", "echo warming up; echo URL=http://here; exec sleep 60"]
+    async with Fleet(command, size=1, folder=tmp_path, kind="model server", ready="URL=") as fleet:
+        assert fleet.said(1) == "http://here"
+
+
+async def test_a_process_is_called_what_it_is(tmp_path: Path):
+    with pytest.raises(EnvironmentFailure, match="model server 1 ended by itself with exit code 7"):
+        async with Fleet(["/bin/sh", "-c", "exit 7"], size=1, folder=tmp_path, kind="model server", ready="URL="):
+            pass
+
+
 async def test_workers_find_what_is_in_the_directory_that_the_trial_was_started_in(tmp_path: Path):
     script = f"pwd > {tmp_path}/where; echo ready: here; exec sleep 60"
     async with Fleet(["/bin/sh", "-c", script], size=1, folder=tmp_path):
