@@ -148,7 +148,7 @@ async def test_each_failure_of_a_model_leads_to_the_next_tier_with_its_reason(cl
         "bug": Reason.ENDPOINT_ERROR,
     }
     assert {results[id_].tier for id_ in ids.values()} == {"small"}
-    assert {results[id_].body["execution"] for id_ in ids.values()} == {2}
+    assert all(2 <= results[id_].body["execution"] <= 3 for id_ in ids.values())  # one may have been tried again first
 
 
 async def test_a_request_that_the_model_refuses_ends_as_invalid_with_the_models_words(cluster: Cluster):
