@@ -10,6 +10,7 @@ from typing import Protocol
 
 from failsoft.policy.deadline import Stamp
 from failsoft.policy.outcome import Ending
+from failsoft.policy.register import Register
 from failsoft.policy.request import ClassName, Partition
 from failsoft.simulation.engine import Engine
 from failsoft.simulation.report import Tally
@@ -27,6 +28,15 @@ class Sent:
 
     ask: Ask
     stamp: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One process's word on a breaker, as a record of the compacted topic."""
+
+    process: str
+    breaker: str
+    register: Register
 
 
 class Audit(Protocol):
@@ -73,6 +83,9 @@ class Cluster:
         }
         self.results: Log[tuple[Ask, Ending]] = Log()
         self.visible = VisibleOnce()
+        self.registers: Log[Said] = Log()
+        self.on_register: list[Callable[[], None]] = []
+        """Who is told that somebody has said something on a breaker."""
         self.group = Group(partitions, session_seconds=session_seconds)
         self.on_append: dict[Partition, Callable[[ClassName], None]] = {}
         """Who waits for records of a partition; who owned it before is not told any more."""
@@ -121,6 +134,12 @@ class Cluster:
             self._tally.result(ask, ending, self._engine.now)
         for audit in self._audits:
             audit.result(ask, ending, is_visible=is_visible)
+
+    def announce(self, said: Said) -> None:
+        """Append a word on a breaker; of each process and breaker the last one is kept."""
+        self.registers.append(said, key=(said.process, said.breaker), now=self.clock)
+        for tell in list(self.on_register):
+            tell()
 
     def commit(self, member: str, generation: int, offsets: Mapping[Partition, int]) -> Answer:
         """Commit offsets."""

@@ -1,46 +1,77 @@
-"""What a process fetches, the twin of ``kafka/fetcher.py``: pulled by room, class by class; each fetch tells the backlog."""
+"""What a process fetches, the twin of ``kafka/fetcher.py``: pulled by room, class by class; each fetch tells the backlog.
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+Like the member it serves simulated processes and the in-memory broker of :mod:`failsoft.testing` alike.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from failsoft.policy.request import ClassName, Partition, RecordId
-from failsoft.simulation.cluster import Cluster, Sent
-from failsoft.simulation.member import Link
-from failsoft.simulation.shell import Shell
-from failsoft.simulation.world import Entry
+from failsoft.simulation.member import Link, Process
+from failsoft.simulation.world import Entry, Log
 
 PARTITION_RECORDS = 500
 """Most records of one partition in one fetch: 256 KiB of half a KiB each."""
 IDLE_SECONDS = 1.0
 
 
-class Taker(Protocol):
+V = TypeVar("V")
+
+
+class Source(Protocol[V]):
+    """Where the logs of one stage are."""
+
+    on_append: dict[Partition, Callable[[ClassName], None]]
+    """Who waits for records of a partition; who owned it before is not told any more."""
+
+    @property
+    def logs(self) -> Mapping[Partition, Log[V]]:
+        """One of each class and number."""
+
+    @property
+    def classes(self) -> tuple[ClassName, ...]:
+        """The stage's classes."""
+
+    @property
+    def partitions(self) -> int:
+        """Of each class."""
+
+    @property
+    def clock(self) -> float:
+        """The broker's clock, epoch seconds."""
+
+
+class Taker(Protocol[V]):
     """Who takes the records."""
 
-    def records(self, batch: Sequence[tuple[RecordId, Entry[Sent]]]) -> None:
+    def room(self, request_class: ClassName) -> int:
+        """How many more of this class to take."""
+
+    def records(self, batch: Sequence[tuple[RecordId, Entry[V]]]) -> None:
         """Take these."""
 
     def backlog(self, request_class: ClassName, records: int, oldest_age_seconds: float) -> None:
         """Learn what is still in the log."""
 
 
-class Intake:
+class Intake(Generic[V]):
     """The fetchers of one process.
 
     Args:
-        shell: whose life it shares, and whose room it fills.
-        cluster: where the logs are.
+        process: whose life it shares.
+        source: where the logs are.
         link: the way there.
-        taker: who takes the records.
+        taker: who takes the records, and says how many.
     """
 
-    def __init__(self, shell: Shell, cluster: Cluster, link: Link, taker: Taker) -> None:
-        self._shell = shell
-        self._cluster = cluster
+    def __init__(self, process: Process, source: Source[V], link: Link, taker: Taker[V]) -> None:
+        self._process = process
+        self._source = source
         self._link = link
         self._taker = taker
-        self._positions: dict[ClassName, dict[Partition, int]] = {name: {} for name in cluster.classes}
+        self._positions: dict[ClassName, dict[Partition, int]] = {name: {} for name in source.classes}
         self._is_fetching: set[ClassName] = set()
+        self._head_at: dict[ClassName, float] = {}
 
     def start(self) -> None:
         """Begin to look at the log now and then, also when nothing is pulled."""
@@ -50,7 +81,7 @@ class Intake:
         """Fetch these from here on."""
         for partition, position in positions.items():
             self._positions[partition.request_class][partition] = position
-            self._cluster.on_append[partition] = self.wake
+            self._source.on_append[partition] = self.wake
         for name in self._positions:
             self.wake(name)
 
@@ -63,32 +94,36 @@ class Intake:
         """There may be something, or room for it."""
         if request_class not in self._is_fetching:
             self._is_fetching.add(request_class)
-            self._shell.later(self._shell.now + self._link.seconds, self._fetch, request_class)
+            self._process.later(self._process.now + self._link.seconds, self._fetch, request_class)
 
     def _look(self) -> None:
         for name in self._positions:
             self.wake(name)
-        self._shell.later(self._shell.now + IDLE_SECONDS, self._look)
+        self._process.later(self._process.now + IDLE_SECONDS, self._look)
 
     def _fetch(self, name: ClassName) -> None:
         self._is_fetching.discard(name)
         if not self._link.is_up or not self._positions[name]:
             return
-        batch = self._pull(name, self._shell.machine.room()[name])
+        batch = self._pull(name, self._taker.room(name))
         self._taker.records(batch)
         left = self._left(name)
-        oldest = min((entry.appended_at for _, entry in batch), default=self._cluster.clock)
-        self._taker.backlog(name, left, self._cluster.clock - oldest if left else 0.0)
+        self._head_at[name] = self._head(name, batch, left)
+        self._taker.backlog(name, left, self._source.clock - self._head_at[name])
         if left and batch:
             self.wake(name)
 
-    def _pull(self, name: ClassName, room: int) -> list[tuple[RecordId, Entry[Sent]]]:
-        batch: list[tuple[RecordId, Entry[Sent]]] = []
+    def _head(self, name: ClassName, batch: Sequence[tuple[RecordId, Entry[V]]], left: int) -> float:
+        """When the head of what is left was appended at the earliest: no sooner than the oldest of the last hand-over."""
+        if not left:
+            return self._source.clock
+        return min((entry.appended_at for _, entry in batch), default=self._head_at.get(name, self._source.clock))
+
+    def _pull(self, name: ClassName, room: int) -> list[tuple[RecordId, Entry[V]]]:
+        batch: list[tuple[RecordId, Entry[V]]] = []
         positions = self._positions[name]
-        for partition in sorted(positions, key=lambda known: (known.number + self._turn) % self._cluster.partitions):
-            entries = self._cluster.logs[partition].read(
-                positions[partition], min(room - len(batch), PARTITION_RECORDS)
-            )
+        for partition in sorted(positions, key=lambda known: (known.number + self._turn) % self._source.partitions):
+            entries = self._source.logs[partition].read(positions[partition], min(room - len(batch), PARTITION_RECORDS))
             batch += [(RecordId(*partition, entry.offset), entry) for entry in entries]
             if entries:
                 positions[partition] = entries[-1].offset + 1
@@ -97,9 +132,7 @@ class Intake:
     @property
     def _turn(self) -> int:
         """Where to begin, so that no partition is always last."""
-        return int(self._shell.now * 1000)
+        return int(self._process.now * 1000)
 
     def _left(self, name: ClassName) -> int:
-        return sum(
-            self._cluster.logs[partition].end - position for partition, position in self._positions[name].items()
-        )
+        return sum(self._source.logs[partition].end - position for partition, position in self._positions[name].items())

@@ -4,6 +4,7 @@
 rule                   says
 =====================  ================================================================================================
 phantom                no result for a request that was never accepted
+visible_twice          of the results of a request the first is visible, and no other
 lost                   every accepted request has a visible result in the end
 commit_ahead           an offset is committed only when all records below it have a result in the log
 commit_regression      a committed offset never goes back
@@ -79,7 +80,7 @@ class Invariants:
         if ask.number not in self._accepted:
             self._break("phantom", f"request {ask.number}, {ending.outcome}")
         if is_visible == (ask.number in self._with_result):
-            self._break("phantom", f"request {ask.number} has two visible results, or none")
+            self._break("visible_twice", f"request {ask.number} has two visible results, or none")
         self._with_result.add(ask.number)
 
     def committed(self, partition: Partition, before: int, after: int) -> None:

@@ -1,16 +1,57 @@
-"""A process's part in the group, the twin of ``kafka/membership.py``: heartbeats, rejoining, keeping, fenced commits."""
+"""A process's part in the group, the twin of ``kafka/membership.py``: heartbeats, rejoining, keeping, fenced commits.
 
-from collections.abc import Iterable, Mapping
+It knows its process only by a clock and timers, so the same rules serve the simulated processes and, on an event loop, the
+in-memory broker of :mod:`failsoft.testing`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from failsoft.policy.request import Partition
-from failsoft.simulation.cluster import Cluster
-from failsoft.simulation.shell import Shell
-from failsoft.simulation.world import Answer, Membership
+from failsoft.policy.request import ClassName, Partition
+from failsoft.simulation.world import Answer, Group, Membership
 
 HEARTBEAT_SECONDS = 1.0
 RETRY_SECONDS = 0.5
+
+
+class Process(Protocol):
+    """Whose life a member shares: after its end its timers do nothing."""
+
+    @property
+    def now(self) -> float:
+        """Monotonic seconds."""
+
+    def later(self, instant: float, call: Callable[..., None], *args: Any) -> None:
+        """Set a timer of this process."""
+
+
+class Coordinator(Protocol):
+    """Where the group is."""
+
+    on_generation: list[Callable[[], None]]
+    """Who is told that a generation has begun."""
+
+    @property
+    def group(self) -> Group:
+        """Its members and commits."""
+
+    @property
+    def classes(self) -> tuple[ClassName, ...]:
+        """The stage's classes."""
+
+    @property
+    def partitions(self) -> int:
+        """Of each class."""
+
+    def next_assignment(self) -> int:
+        """A name for a gain of partitions, unlike any other's."""
+
+    def commit(self, member: str, generation: int, offsets: Mapping[Partition, int]) -> Answer:
+        """Commit offsets."""
+
+    def settle(self) -> None:
+        """Let the group go on as far as it can now."""
 
 
 class Link(Protocol):
@@ -50,17 +91,17 @@ class Member:
     """One member of the group.
 
     Args:
-        shell: whose life it shares.
-        cluster: where the group is.
+        process: whose life it shares.
+        coordinator: where the group is.
         link: the way there.
         owner: who is told.
     """
 
-    def __init__(self, shell: Shell, cluster: Cluster, link: Link, owner: Owner) -> None:
+    def __init__(self, process: Process, coordinator: Coordinator, link: Link, owner: Owner) -> None:
         self.owned: dict[int, int] = {}
         """Partition number -> assignment."""
-        self._shell = shell
-        self._cluster = cluster
+        self._process = process
+        self._coordinator = coordinator
         self._link = link
         self._owner = owner
         self._name: str | None = None
@@ -70,15 +111,15 @@ class Member:
 
     def start(self) -> None:
         """Join, and keep saying that we are here."""
-        self._cluster.on_generation.append(self._heard_of_generation)
+        self._coordinator.on_generation.append(self._heard_of_generation)
         self._join()
-        self._shell.later(self._shell.now + HEARTBEAT_SECONDS, self._heartbeat)
+        self._process.later(self._process.now + HEARTBEAT_SECONDS, self._heartbeat)
 
     def leave(self) -> None:
         """Go, and tell the group."""
         if self._name is not None and self._link.is_up:
-            self._cluster.group.leave(self._name, now=self._shell.now)
-            self._cluster.settle()
+            self._coordinator.group.leave(self._name, now=self._process.now)
+            self._coordinator.settle()
 
     def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> frozenset[Partition]:
         """Commit what belongs to assignments that hold; return what the group has taken."""
@@ -89,17 +130,17 @@ class Member:
             for partition, (assignment, offset) in offsets.items()
             if self.owned.get(partition.number) == assignment
         }
-        answer = self._cluster.commit(self._fence.member, self._fence.generation, current)
+        answer = self._coordinator.commit(self._fence.member, self._fence.generation, current)
         return frozenset(current) if answer is Answer.OK else frozenset()
 
     def _heartbeat(self) -> None:
-        self._shell.later(self._shell.now + HEARTBEAT_SECONDS, self._heartbeat)
+        self._process.later(self._process.now + HEARTBEAT_SECONDS, self._heartbeat)
         if not self._link.is_up:
             return
         if self._is_joining:
             self._look_for_generation()
         elif self._name is not None and self._fence is not None:
-            answer = self._cluster.group.heartbeat(self._name, self._fence.generation, now=self._shell.now)
+            answer = self._coordinator.group.heartbeat(self._name, self._fence.generation, now=self._process.now)
             if answer is Answer.REBALANCE:
                 self._join()
             elif answer is not Answer.OK:
@@ -110,20 +151,20 @@ class Member:
         self._owner.rebalance_began()
         self._is_joining = True
         if self._link.is_up:
-            self._name = self._cluster.group.join(self._name, self.owned, now=self._shell.now)
-            self._cluster.settle()
+            self._name = self._coordinator.group.join(self._name, self.owned, now=self._process.now)
+            self._coordinator.settle()
 
     def _heard_of_generation(self) -> None:
-        self._shell.later(self._shell.now + self._link.seconds, self._look_for_generation)
+        self._process.later(self._process.now + self._link.seconds, self._look_for_generation)
 
     def _look_for_generation(self) -> None:
         """If the group has a new generation, begin it; if it waits for us, or has dropped us, join again."""
         if not self._is_joining or not self._link.is_up:
             return
-        if self._cluster.group.waits_for(self._name):
+        if self._coordinator.group.waits_for(self._name):
             self._join()
             return
-        known = self._cluster.group.membership(self._name or "")
+        known = self._coordinator.group.membership(self._name or "")
         if known is not None:
             self._is_joining = False
             self._begin(known)
@@ -135,25 +176,25 @@ class Member:
         kept = known.numbers & self.owned.keys() if keeps else frozenset[int]()
         lost, gained = self.owned.keys() - kept, known.numbers - kept
         self.owned = {number: self.owned[number] for number in sorted(kept)}
-        share = len(known.numbers) / self._cluster.partitions
+        share = len(known.numbers) / self._coordinator.partitions
         if lost or (not gained and share != self._share):
             self._owner.revoked(self._partitions(lost), share)
         self._share = share
         if gained:
-            self._shell.later(self._shell.now + self._link.seconds, self._own, gained, self._fence)
+            self._process.later(self._process.now + self._link.seconds, self._own, gained, self._fence)
 
     def _own(self, gained: frozenset[int], fence: Fence) -> None:
         """Read where to begin, then own; the next rebalance gains anew what has not begun."""
         if self._fence != fence or self._is_joining:
             return
         if not self._link.is_up:
-            self._shell.later(self._shell.now + RETRY_SECONDS, self._own, gained, fence)
+            self._process.later(self._process.now + RETRY_SECONDS, self._own, gained, fence)
             return
-        assignment = self._cluster.next_assignment()
+        assignment = self._coordinator.next_assignment()
         self.owned |= dict.fromkeys(sorted(gained), assignment)
-        committed = self._cluster.group.committed
+        committed = self._coordinator.group.committed
         positions = {partition: committed.get(partition, 0) for partition in sorted(self._partitions(gained))}
         self._owner.assigned(positions, assignment, self._share)
 
     def _partitions(self, numbers: Iterable[int]) -> frozenset[Partition]:
-        return frozenset(Partition(name, number) for name in self._cluster.classes for number in numbers)
+        return frozenset(Partition(name, number) for name in self._coordinator.classes for number in numbers)

@@ -7,9 +7,9 @@ sweeps are run. What Kafka adds, delays, backlog in the log, rebalances, crashes
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from failsoft.policy.actions import Commit, Publish
+from failsoft.policy.actions import AnnounceRegister, Commit, Publish
 from failsoft.policy.deadline import Stamp
-from failsoft.policy.events import Arrived, Assigned, Published
+from failsoft.policy.events import Arrived, Assigned, Published, RegisterSeen
 from failsoft.policy.request import Partition, RecordId
 from failsoft.policy.settings import StageSettings
 from failsoft.simulation.endpoints import ModelEndpoint
@@ -19,10 +19,22 @@ from failsoft.simulation.shell import Shell, Watch
 from failsoft.simulation.workload import Ask
 
 REQUEST_BYTES = 500
+GRACE_SECONDS = 60.0
+"""After the last deadline; what has no end by then never gets one."""
 
 
 class Worker:
-    """One worker: a shell whose records come by a call and whose results are acknowledged at once."""
+    """One worker: a shell whose records come by a call and whose results are acknowledged at once.
+
+    Args:
+        engine: virtual time.
+        settings: of the stage.
+        models: tier -> endpoint.
+        name: unlike any other's.
+        tally: what ends are counted in.
+        watches: who looks on, beside the tally.
+        pool: all workers; each hears every word on a breaker at once.
+    """
 
     def __init__(
         self,
@@ -30,12 +42,15 @@ class Worker:
         settings: StageSettings,
         models: Mapping[str, ModelEndpoint],
         *,
+        name: str,
         tally: Tally,
         watches: Sequence[Watch],
+        pool: Sequence["Worker"],
     ) -> None:
-        self.shell = Shell(engine, settings, models, owner=self, watches=(tally, *watches))
+        self.shell = Shell(engine, settings, models, owner=self, watches=(tally, *watches), name=name)
         self._engine = engine
         self._tally = tally
+        self._pool = pool
         self._asks: dict[RecordId, Ask] = {}
         self._offsets: dict[Partition, int] = defaultdict(int)
 
@@ -67,6 +82,12 @@ class Worker:
     def forget(self, record: RecordId) -> None:
         """Nothing is ever taken away here."""
 
+    def announce(self, action: AnnounceRegister) -> None:
+        """Tell all workers."""
+        seen = RegisterSeen(action.breaker, self.shell.name, action.register)
+        for worker in self._pool:
+            self._engine.at(self._engine.now, worker.shell.feed, seen)
+
 
 def run_pool(
     engine: Engine,
@@ -91,11 +112,15 @@ def run_pool(
     """
     numbers = partitions or workers
     tally = Tally()
-    pool = [Worker(engine, settings, models, tally=tally, watches=watches) for _ in range(workers)]
-    for index, worker in enumerate(pool):
-        worker.own(settings, range(index, numbers, workers), numbers)
-    for ask in asks:
+    pool: list[Worker] = []
+    for index in range(workers):
+        pool.append(Worker(engine, settings, models, name=f"worker-{index}", tally=tally, watches=watches, pool=pool))
+        pool[index].own(settings, range(index, numbers, workers), numbers)
+    expected = list(asks)
+    for ask in expected:
         number = ask.partition(numbers)
         engine.at(ask.at, pool[number % workers].take, ask, number)
-    engine.run()
+    until = max((ask.deadline_at for ask in expected), default=0.0) + GRACE_SECONDS
+    while len(tally.ended) < len(expected) and engine.now < until:
+        engine.run(until=engine.now + 1.0)
     return tally

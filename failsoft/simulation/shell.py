@@ -31,6 +31,9 @@ class Owner(Protocol):
     def forget(self, record: RecordId) -> None:
         """Drop what is kept for this record."""
 
+    def announce(self, action: AnnounceRegister) -> None:
+        """Tell all workers, this one too."""
+
 
 class Watch(Protocol):
     """Who looks on: invariants and tallies. They change nothing."""
@@ -66,7 +69,7 @@ class Shell:
         models: tier -> what it calls.
         owner: of the records.
         watches: who looks on.
-        name: of the worker, for people.
+        name: of the process, unlike any other's.
     """
 
     def __init__(
@@ -79,7 +82,7 @@ class Shell:
         watches: Sequence[Watch],
         name: str = "worker",
     ) -> None:
-        self.machine = StageMachine(settings)
+        self.machine = StageMachine(settings, process=name)
         self.seen_as: Condition | None = None
         """How this worker sees every endpoint, where a fault lies on its way there."""
         self.in_flight = dict.fromkeys(models, 0)
@@ -156,7 +159,7 @@ class Shell:
             case Commit():
                 self._owner.commit(action)
             case AnnounceRegister():
-                pass  # every worker's breakers are its own so far
+                self._owner.announce(action)
             case _:
                 assert_never(action)
 
