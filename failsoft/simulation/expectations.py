@@ -73,14 +73,27 @@ def starts(tier: str, since: float, until: float, at_most: float) -> Expectation
     """Calls of one tier that were started."""
 
     def figure(fleet: Fleet) -> float:
-        return sum(call.tier == tier and since <= call.started_at < until for call in fleet.tally.calls)
+        return _count(fleet, tier, since, until)
 
     return Expectation(f"calls of {tier}{_within(since=since, until=until)}", figure, at_most=at_most)
+
+
+def calls_each(tier: str, at_most: float, *, since: float = 0.0, until: float = math.inf) -> Expectation:
+    """Calls of one tier over the requests asked in that time."""
+
+    def figure(fleet: Fleet) -> float:
+        return _count(fleet, tier, since, until) / max(1, fleet.tally.summary(since=since, until=until).offered)
+
+    return Expectation(f"calls of {tier} per request{_within(since=since, until=until)}", figure, at_most=at_most)
 
 
 def lives(at_least: int) -> Expectation:
     """Processes that were started: shows that what was to die did."""
     return Expectation("processes started", lambda fleet: sum(host.lives for host in fleet.hosts), at_least=at_least)
+
+
+def _count(fleet: Fleet, tier: str, since: float = 0.0, until: float = math.inf) -> int:
+    return sum(call.tier == tier and since <= call.started_at < until for call in fleet.tally.calls)
 
 
 def _of(request_class: ClassName | None) -> str:

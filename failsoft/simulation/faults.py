@@ -27,6 +27,9 @@ class Scene(Protocol):
     def model(self, tier: str) -> ModelEndpoint:
         """The endpoint of a tier."""
 
+    def kill_next_caller(self, tier: str, *, restart_after_seconds: float) -> None:
+        """Kill whoever starts the next call of a tier, right after it has."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFault:
@@ -148,7 +151,23 @@ class Drain:
         scene.hosts[self.host].restart()
 
 
-Fault = ModelFault | BadWay | CutOff | BrokerDown | Crash | Freeze | Drain
+@dataclass(frozen=True, slots=True)
+class KillCaller:
+    """Whoever calls a tier next is killed with the call under way, a breaker's prober for one; another is started later."""
+
+    begins_at: float
+    seconds: float
+    tier: str
+
+    def begin(self, scene: Scene) -> None:
+        """Lie in wait."""
+        scene.kill_next_caller(self.tier, restart_after_seconds=self.seconds)
+
+    def end(self, scene: Scene) -> None:
+        """The host starts its next process by itself."""
+
+
+Fault = ModelFault | BadWay | CutOff | BrokerDown | Crash | Freeze | Drain | KillCaller
 
 
 def flapping(

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from failsoft.policy.actions import StartCall
+from failsoft.policy.events import Event, Verdict
 from failsoft.policy.settings import StageSettings
 from failsoft.simulation.cluster import Cluster
 from failsoft.simulation.endpoints import Cancellation, ModelEndpoint
@@ -21,6 +23,7 @@ from failsoft.simulation.host import Host
 from failsoft.simulation.invariants import Invariants
 from failsoft.simulation.latency_law import LatencyLaw
 from failsoft.simulation.report import Tally
+from failsoft.simulation.shell import CallUnderWay, Shell
 from failsoft.simulation.workload import UNIQUE, Ask, ClassLoad, Contents, Phase, poisson
 
 if TYPE_CHECKING:
@@ -114,11 +117,16 @@ class Fleet:
             audits=(self.invariants,),
             session_seconds=plan.session_seconds,
         )
+        self._ambush = Ambush(self)
         self.hosts = [self._host(number) for number in range(plan.hosts)]
 
     def model(self, tier: str) -> ModelEndpoint:
         """The endpoint of a tier."""
         return self.models[tier]
+
+    def kill_next_caller(self, tier: str, *, restart_after_seconds: float) -> None:
+        """Kill whoever starts the next call of a tier, right after it has."""
+        self._ambush.lies_in_wait[tier] = restart_after_seconds
 
     def run(self) -> None:
         """Run to the end, and look whether anything is left."""
@@ -146,7 +154,34 @@ class Fleet:
             self.plan.settings,
             self.models,
             name=f"worker-{number}",
-            watches=(self.tally, self.invariants),
+            watches=(self.tally, self.invariants, self._ambush),
             skew_seconds=self.plan.skews_seconds.get(number, 0.0),
             link_seconds=self.plan.link_seconds,
         )
+
+
+class Ambush:
+    """Kills processes by what they do.
+
+    Args:
+        fleet: whose.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.lies_in_wait: dict[str, float] = {}
+        """Tier -> after how many seconds the host of who calls it next starts another process."""
+        self._fleet = fleet
+
+    def call_started(self, shell: Shell, action: StartCall) -> None:
+        """Kill the caller, if it was waited for."""
+        pause = self.lies_in_wait.pop(action.tier, None)
+        if pause is not None:
+            shell.dies_in = 0
+            host = next(host for host in self._fleet.hosts if host.process is not None and host.process.shell is shell)
+            self._fleet.engine.after(pause, host.restart)
+
+    def call_ended(self, shell: Shell, call: CallUnderWay, verdict: Verdict) -> None:
+        """Only starts are waited for."""
+
+    def handled(self, shell: Shell, event: Event) -> None:
+        """Only starts are waited for."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.settings import ClassSettings, StageSettings, TierSettings
 from failsoft.simulation.endpoints import Cancellation, Condition
-from failsoft.simulation.expectations import Expectation, full, in_time, lives, starts, tail, value, waste
-from failsoft.simulation.faults import BadWay, BrokerDown, Crash, CutOff, Drain, Fault, ModelFault, flapping
+from failsoft.simulation.expectations import Expectation, calls_each, full, in_time, lives, starts, tail, value, waste
+from failsoft.simulation.faults import BadWay, BrokerDown, Crash, CutOff, Drain, Fault, KillCaller, ModelFault, flapping
 from failsoft.simulation.fleet import ModelPlan, Plan
 from failsoft.simulation.latency_law import Lognormal
 from failsoft.simulation.workload import ClassLoad, Phase
@@ -244,5 +244,42 @@ SCENARIOS: tuple[Scenario, ...] = (
         "the producers' clock is five minutes ahead, two workers' clocks are wrong, and a backlog waits",
         replace(_plan(), phases=_phases((3, 0, 15)), producer_skew_seconds=300, skews_seconds={0: 300, 1: -300}),
         (in_time(), value(0.88)),
+    ),
+    Scenario(
+        "retry-storm",
+        "three tenths of the calls to the full model fail for 20 s, at nine tenths of the capacity",
+        _plan(ModelFault(10, 20, FULL, Condition(error_share=0.3)), load=0.9, seconds=60),
+        (in_time(), calls_each(FULL, 1.15, since=10, until=30), full(at_least=0.95, since=50)),
+    ),
+    Scenario(
+        "prober-killed",
+        "the full model fails for 20 s, and twice whoever tries it is killed",
+        _plan(ModelFault(15, 20, FULL, DOWN), KillCaller(18, 5, FULL), KillCaller(28, 5, FULL), seconds=90),
+        (lives(5), in_time(BATCH), full(at_least=0.97, since=70)),
+    ),
+    Scenario(
+        "stale-breaker",
+        "all workers die while the full model fails, and come back when it is well",
+        _plan(ModelFault(15, 15, FULL, DOWN), *(Crash(25, 10, host) for host in range(3)), seconds=90),
+        (lives(6), in_time(BATCH), in_time(INTERACTIVE, since=50), full(at_least=0.97, since=70)),
+    ),
+    Scenario(
+        "infeasible-target",
+        "the author asks for a latency that the full model does not have even when idle",
+        replace(
+            _plan(load=0.5),
+            settings=replace(SETTINGS, tiers=(replace(SETTINGS.tiers[0], target_seconds=0.05), *SETTINGS.tiers[1:])),
+        ),
+        (in_time(), full(at_least=0.95)),
+    ),
+    Scenario(
+        "metastable",
+        "ten times the capacity for 5 s at a model that goes on with what was cut; the load after it is bearable again",
+        replace(
+            _plan(),
+            phases=_phases((0.8, 0, 10), (10, 10, 15), (0.8, 15, 80)),
+            models={**MODELS, FULL: replace(MODELS[FULL], cancellation=Cancellation.BURNS)},
+        ),
+        (in_time(at_least=0.999), full(INTERACTIVE, at_least=0.97, since=20), waste(0.05)),
     ),
 )
