@@ -19,9 +19,13 @@ if TYPE_CHECKING:
         RequestRefused,
     )
     from failsoft.pipeline import Pipeline
+    from failsoft.policy.breaker_settings import BreakerSettings
+    from failsoft.policy.retry_budget import RetryBudgetSettings
+    from failsoft.policy.widening import WideningConfig
     from failsoft.wire import Result
 
 __all__ = [
+    "BreakerSettings",
     "Busy",
     "Call",
     "Client",
@@ -34,13 +38,18 @@ __all__ = [
     "RequestRefused",
     "Result",
     "ResultOverdue",
+    "RetryBudgetSettings",
+    "WideningConfig",
 ]
 
 _HOMES = {
+    "BreakerSettings": "failsoft.policy.breaker_settings",
     "Client": "failsoft.client",
     "Pipeline": "failsoft.pipeline",
     "Result": "failsoft.wire",
     "ResultOverdue": "failsoft.client",
+    "RetryBudgetSettings": "failsoft.policy.retry_budget",
+    "WideningConfig": "failsoft.policy.widening",
 }
 _ENDPOINTS = "failsoft.endpoints"
 

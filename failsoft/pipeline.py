@@ -22,19 +22,24 @@ from typing import overload
 from failsoft.catalogue import Catalogue
 from failsoft.endpoints import CallableEndpoint, Constant, Endpoint, RunsIn
 from failsoft.endpoints.callable import Function
+from failsoft.policy.breaker_settings import DEFAULTS as BREAKER_DEFAULTS
+from failsoft.policy.breaker_settings import BreakerSettings
 from failsoft.policy.durations import Duration, parse_duration
 from failsoft.policy.errors import ConfigurationError
+from failsoft.policy.levels import FALLBACK_LEVEL, FULL_LEVEL, REDUCED_LEVEL
 from failsoft.policy.request import ClassName
+from failsoft.policy.retry_budget import DEFAULTS as RETRY_DEFAULTS
+from failsoft.policy.retry_budget import RetryBudgetSettings
 from failsoft.policy.settings import (
     DEFAULT_LIMIT,
-    FALLBACK_LEVEL,
-    FULL_LEVEL,
-    REDUCED_LEVEL,
     ClassSettings,
     StageSettings,
     TierSettings,
     default_patience,
+    usual_level,
 )
+from failsoft.policy.widening import DEFAULTS as WIDENING_DEFAULTS
+from failsoft.policy.widening import WideningConfig
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
 
@@ -55,26 +60,48 @@ class Stage:
         name: its own.
         floor: class -> the lowest acceptable level; 3 where not said.
         patience: class -> the part of its budget that a request waits for a better tier.
+        breakers: thresholds of every endpoint's breaker.
+        retries: what retries live on.
+        widening: what counts as a change of an endpoint's latency.
     """
 
     def __init__(
-        self, pipeline: str, name: str, *, floor: Mapping[ClassName, int], patience: Mapping[ClassName, float]
+        self,
+        pipeline: str,
+        name: str,
+        *,
+        floor: Mapping[ClassName, int],
+        patience: Mapping[ClassName, float],
+        breakers: BreakerSettings = BREAKER_DEFAULTS,
+        retries: RetryBudgetSettings = RETRY_DEFAULTS,
+        widening: WideningConfig = WIDENING_DEFAULTS,
     ) -> None:
         self.pipeline = pipeline
         self.name = name
         self.tiers: list[Tier] = []
+        self._breakers, self._retries, self._widening = breakers, retries, widening
         self._floor = dict(floor)
         self._patience = dict(patience)
         for known, level in floor.items():
             if level not in {FULL_LEVEL, REDUCED_LEVEL, FALLBACK_LEVEL}:
                 raise ConfigurationError(f"{self}: floor of {known} is {level}; it is a level: 1, 2 or 3")
+        for known, part in patience.items():
+            if not 0 <= part <= 1:
+                raise ConfigurationError(f"{self}: patience of {known} is {part}; it is a part of the budget, 0-1")
 
     def __str__(self) -> str:
         return f"stage {self.pipeline}.{self.name}"
 
     @overload
     def tier(
-        self, name: str, serves: Endpoint | Constant, *, level: int | None = ..., expect: Duration | None = ...
+        self,
+        name: str,
+        serves: Endpoint | Constant,
+        *,
+        level: int | None = ...,
+        expect: Duration | None = ...,
+        target: Duration | None = ...,
+        limit_enforce: bool = ...,
     ) -> None: ...
 
     @overload
@@ -85,6 +112,8 @@ class Stage:
         *,
         level: int | None = ...,
         expect: Duration | None = ...,
+        target: Duration | None = ...,
+        limit_enforce: bool = ...,
         limit: int = ...,
         runs_in: RunsIn = ...,
     ) -> Callable[[Function], Function]: ...
@@ -96,6 +125,8 @@ class Stage:
         *,
         level: int | None = None,
         expect: Duration | None = None,
+        target: Duration | None = None,
+        limit_enforce: bool = True,
         limit: int = DEFAULT_LIMIT,
         runs_in: RunsIn = "loop",
     ) -> Callable[[Function], Function] | None:
@@ -108,6 +139,9 @@ class Stage:
                 a Constant 3.
             expect: the usual (median) duration of a call, such as "800ms". Not needed: it is measured. Until 30 calls
                 were, the author's word decides which requests fit the tier.
+            target: what 95 % of the calls should take at most, such as "2s"; the limit is then found below ``limit``. Without
+                it, it moves only when the endpoint says that it is busy.
+            limit_enforce: False leaves the limit as declared, and only says where it would go.
             limit: calls in flight, for the whole fleet (of a function; an endpoint has its own).
             runs_in: "loop", or "thread" for a function that computes.
 
@@ -115,27 +149,37 @@ class Stage:
             ConfigurationError: names the tier and what is wrong with it.
         """
         if serves is not None:
-            self._declare(name, serves, level, expect)
+            self._declare(name, serves, level, expect, target, limit_enforce=limit_enforce)
             return None
 
         def declare(function: Function) -> Function:
-            self._declare(name, CallableEndpoint(function, limit=limit, runs_in=runs_in), level, expect)
+            endpoint = CallableEndpoint(function, limit=limit, runs_in=runs_in)
+            self._declare(name, endpoint, level, expect, target, limit_enforce=limit_enforce)
             return function
 
         if runs_in not in {"loop", "thread"}:
             raise ConfigurationError(f"{self}, tier {name}: runs_in is {runs_in!r}; it is loop or thread")
         return declare
 
-    def _declare(self, name: str, serves: Endpoint | Constant, level: int | None, expect: Duration | None) -> None:
-        is_model = not isinstance(serves, Constant)
-        has_model = any(tier.settings.is_model for tier in self.tiers)
-        usual = (REDUCED_LEVEL if has_model else FULL_LEVEL) if is_model else FALLBACK_LEVEL
+    def _declare(
+        self,
+        name: str,
+        serves: Endpoint | Constant,
+        level: int | None,
+        expect: Duration | None,
+        target: Duration | None,
+        *,
+        limit_enforce: bool,
+    ) -> None:
+        usual = usual_level([tier.settings for tier in self.tiers], is_model=not isinstance(serves, Constant))
         try:
             settings = TierSettings(
-                name,
+                _checked_name("tier", name),
                 usual if level is None else level,
                 serves.limit if not isinstance(serves, Constant) else None,
                 None if expect is None else parse_duration(expect, field="expect"),
+                None if target is None else parse_duration(target, field="target"),
+                limit_enforce,
             )
             StageSettings(self.name, (*(tier.settings for tier in self.tiers), settings), ())
         except ConfigurationError as error:
@@ -164,7 +208,14 @@ class Stage:
             )
             for position, (name, found) in enumerate(catalogue.classes.items())
         )
-        return StageSettings(self.name, tuple(tier.settings for tier in self.tiers), classes)
+        return StageSettings(
+            self.name,
+            tuple(tier.settings for tier in self.tiers),
+            classes,
+            breakers=self._breakers,
+            retries=self._retries,
+            widening=self._widening,
+        )
 
 
 class Pipeline:
@@ -184,6 +235,9 @@ class Pipeline:
         *,
         floor: Mapping[ClassName, int] | None = None,
         patience: Mapping[ClassName, float] | None = None,
+        breakers: BreakerSettings = BREAKER_DEFAULTS,
+        retries: RetryBudgetSettings = RETRY_DEFAULTS,
+        widening: WideningConfig = WIDENING_DEFAULTS,
     ) -> Stage:
         """Declare a stage.
 
@@ -191,10 +245,21 @@ class Pipeline:
             name: as in topics.yaml.
             floor: class -> the lowest acceptable level, 1-3; 3 where not said.
             patience: class -> the part of its budget, 0-1, that a request waits for a better tier.
+            breakers: thresholds of every endpoint's breaker.
+            retries: what retries live on.
+            widening: what counts as a change of an endpoint's latency.
         """
         if name in self.stages:
             raise ConfigurationError(f"pipeline {self.name}: stage {name!r} is declared twice")
-        stage = Stage(self.name, _checked_name("stage", name), floor=floor or {}, patience=patience or {})
+        stage = Stage(
+            self.name,
+            _checked_name("stage", name),
+            floor=floor or {},
+            patience=patience or {},
+            breakers=breakers,
+            retries=retries,
+            widening=widening,
+        )
         self.stages[name] = stage
         return stage
 

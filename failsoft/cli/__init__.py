@@ -2,7 +2,7 @@
 
 import typer
 
-from failsoft.cli import topics
+from failsoft.cli import config, topics
 from failsoft.cli.broker import broker
 from failsoft.cli.demo import demo
 from failsoft.cli.doctor import doctor
@@ -15,6 +15,7 @@ from failsoft.cli.worker import worker
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 """`failsoft`, the console script."""
+app.add_typer(config.app, name="config")
 app.add_typer(topics.app, name="topics")
 app.command()(broker)
 app.command()(demo)

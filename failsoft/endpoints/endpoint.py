@@ -40,11 +40,13 @@ def when_done(ended: "asyncio.Future[Output]") -> "asyncio.Future[None]":
 
 
 class Endpoint(Protocol):
-    """Something that computes answers."""
+    """Something that computes answers.
 
-    @property
-    def limit(self) -> int:
-        """How many calls may be in flight, for the whole fleet."""
+    Attributes:
+        limit: how many calls may be in flight, for the whole fleet. An operator may set another before it is opened.
+    """
+
+    limit: int
 
     async def open(self) -> None:
         """Get ready; called once, before the first call."""

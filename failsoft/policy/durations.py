@@ -51,6 +51,13 @@ def parse_duration(value: Duration, *, field: str = "duration") -> float:
     return seconds
 
 
+def write_duration(seconds: float) -> str:
+    """Write a duration as people do, in the largest unit of which it is a whole number; to the nanosecond at most."""
+    whole = (unit for unit, size in reversed(UNIT_SECONDS.items()) if seconds >= size and seconds % size == 0)
+    unit = next(whole, "ms" if 0 < seconds < 1 else "s")
+    return f"{seconds / UNIT_SECONDS[unit]:.9f}".rstrip("0").rstrip(".") + unit
+
+
 def _seconds(value: object) -> float | None:
     """The length in seconds, None if this is no duration at all."""
     match value:

@@ -1,21 +1,22 @@
 """What a stage is told when it is made: its tiers, its classes, its bounds. Frozen, checked at construction, seconds inside."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from failsoft.policy.breaker_settings import DEFAULTS as BREAKER_DEFAULTS
 from failsoft.policy.breaker_settings import BreakerSettings
 from failsoft.policy.errors import ConfigurationError
+from failsoft.policy.levels import FALLBACK_LEVEL, FULL_LEVEL, REDUCED_LEVEL
 from failsoft.policy.request import ClassName
 from failsoft.policy.retry_budget import DEFAULTS as RETRY_DEFAULTS
 from failsoft.policy.retry_budget import RetryBudgetSettings
+from failsoft.policy.widening import DEFAULTS as WIDENING_DEFAULTS
+from failsoft.policy.widening import WideningConfig
 
 DEFAULT_PRIOR_SECONDS = 1.0
 """Median latency to assume of a tier whose author says nothing. A wrong prior is outvoted after 30 calls."""
 DEFAULT_LIMIT = 8
 """Permits of an endpoint whose author says nothing, for the whole fleet."""
-FULL_LEVEL, REDUCED_LEVEL, FALLBACK_LEVEL = 1, 2, 3
-"""Full model with complete context; smaller model or reduced context; cached or deterministic answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class TierSettings:
         expected_seconds: the author's word on the median latency; None: nothing is known, and an idle tier is tried.
         target_seconds: what 95 % of its calls should take at most; the limit is then found below ``limit``. None: it stays
             where it was declared, and moves only when the endpoint says that it is busy.
+        limit_enforce: False leaves the permits as declared, and only says where the limit would go.
     """
 
     name: str
@@ -36,6 +38,7 @@ class TierSettings:
     limit: int | None = DEFAULT_LIMIT
     expected_seconds: float | None = None
     target_seconds: float | None = None
+    limit_enforce: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -45,6 +48,8 @@ class TierSettings:
             raise ConfigurationError(f"tier {self.name}: limit {self.limit} leaves it no permit; use 1 or more")
         if self.expected_seconds is not None and self.expected_seconds <= 0:
             raise ConfigurationError(f"tier {self.name}: expect {self.expected_seconds} s is not a duration above zero")
+        if self.target_seconds is not None and self.target_seconds <= 0:
+            raise ConfigurationError(f"tier {self.name}: target {self.target_seconds} s is not a duration above zero")
 
     @property
     def is_model(self) -> bool:
@@ -84,6 +89,13 @@ class ClassSettings:
             raise ConfigurationError(f"class {self.name}: floor {self.floor} is not 1, 2 or 3")
 
 
+def usual_level(better: Sequence[TierSettings], *, is_model: bool) -> int:
+    """The level of a tier whose author says none: 1 of the first model tier, 2 of further ones, 3 of an answer without a call."""
+    if not is_model:
+        return FALLBACK_LEVEL
+    return REDUCED_LEVEL if any(tier.is_model for tier in better) else FULL_LEVEL
+
+
 def default_patience(position: int, classes: int) -> float:
     """Patience by order of urgency: .1 for the most urgent, .95 for the least, .5 between.
 
@@ -109,6 +121,7 @@ class StageSettings:
         commit_interval_seconds: how much finished work a crash may repeat.
         breakers: thresholds of every endpoint's breaker.
         retries: what retries live on.
+        widening: what counts as a change of an endpoint's latency.
     """
 
     name: str
@@ -120,6 +133,7 @@ class StageSettings:
     commit_interval_seconds: float = 1.0
     breakers: BreakerSettings = BREAKER_DEFAULTS
     retries: RetryBudgetSettings = RETRY_DEFAULTS
+    widening: WideningConfig = WIDENING_DEFAULTS
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -128,6 +142,12 @@ class StageSettings:
             raise ConfigurationError(f"stage {self.name}: it has no tier; declare one with stage.tier(...)")
         if len(set(names)) < len(names):
             raise ConfigurationError(f"stage {self.name}: two tiers have the same name: {', '.join(names)}")
+        if self.records_max < 1 or self.bytes_max < 1:
+            raise ConfigurationError(f"stage {self.name}: records_max and bytes_max must be 1 or more")
+        if self.publish_margin_seconds < 0 or self.commit_interval_seconds <= 0:
+            raise ConfigurationError(
+                f"stage {self.name}: publish_margin must not be negative, and commit_interval above zero"
+            )
         kinds = [tier.is_model for tier in self.tiers]
         if kinds != sorted(kinds, reverse=True):
             raise ConfigurationError(f"stage {self.name}: tiers that answer at once come after those that take a call")

@@ -91,6 +91,9 @@ class WideningConfig:
             raise ConfigurationError("widening: baseline_calls_min and half_life_seconds must be above zero")
 
 
+DEFAULTS = WideningConfig()
+
+
 class Cusum:
     """The detector: how much more often than usual a thing has happened of late.
 
@@ -141,7 +144,7 @@ class Widening:
     )  # fmt: skip
 
     def __init__(self, config: WideningConfig | None = None) -> None:
-        self._config = config or WideningConfig()
+        self._config = config or DEFAULTS
         self._baseline = Baseline(self._config.baseline_calls_min, self._config.half_life_seconds)
         self._cusum = Cusum(self._config)
         self._recent: deque[float] = deque(maxlen=RECENT_CALLS)

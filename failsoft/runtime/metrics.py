@@ -13,6 +13,7 @@ from failsoft.policy.outcome import Ending, Outcome, Reason
 from failsoft.policy.request import ClassName
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage import StageMachine
+from failsoft.runtime.conditions import Conditions
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """Doubling, as OpenTelemetry's GenAI conventions have them."""
@@ -44,12 +45,15 @@ class Metrics:
         self.permits = Gauge("failsoft_permits", "Permits of this worker", ["stage", "tier"], registry=r)
         info = Gauge("failsoft_build_info", "Always 1", ["version"], registry=r)
         info.labels(version("failsoft")).set(1)
+        self._conditions = Conditions()
+        r.register(self._conditions)
 
     def declare(self, settings: StageSettings, machine: StageMachine) -> None:
         """Put every label value of a stage there, at zero: an absent series cannot be told from a broken one.
 
-        What waits and what is in flight is read from the machine at each scrape.
+        What waits, what is in flight and how endpoints stand is read from the machine at each scrape.
         """
+        self._conditions.watch(settings, machine)
         for known in settings.classes:
             where = (settings.name, known.name)
             for outcome in Outcome:

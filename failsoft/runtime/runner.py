@@ -31,6 +31,7 @@ from failsoft.policy.events import (
     Tick,
 )
 from failsoft.policy.request import ClassName, Partition, RecordId
+from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage import StageMachine
 from failsoft.runtime.calls import Calls
 from failsoft.runtime.clock import Clock
@@ -52,11 +53,21 @@ class StageRunner:
         outbox: where ends go.
         clock: the only reader of time.
         metrics: what is counted.
+        settings: what the machine is told; None: what the stage declares.
     """
 
-    def __init__(self, stage: Stage, *, catalogue: Catalogue, outbox: Outbox, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        *,
+        catalogue: Catalogue,
+        outbox: Outbox,
+        clock: Clock,
+        metrics: Metrics,
+        settings: StageSettings | None = None,
+    ) -> None:
         self.stage = stage
-        settings = stage.settings(catalogue)
+        settings = settings or stage.settings(catalogue)
         self.machine = StageMachine(settings, process=str(uuid4()))
         self._clock = clock
         self._outbox = outbox

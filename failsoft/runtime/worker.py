@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from failsoft.kafka import Connection, Inbox, Outbox, partition_counts
 from failsoft.pipeline import Pipeline, Stage
 from failsoft.policy.errors import ConfigurationError
 from failsoft.runtime.clock import Clock
+from failsoft.runtime.configuration import configure, resize_endpoints
 from failsoft.runtime.health import HealthServer
 from failsoft.runtime.metrics import Metrics
 from failsoft.runtime.runner import StageRunner
@@ -66,6 +67,7 @@ async def run_worker(
     catalogue: Catalogue,
     connection: Connection,
     settings: WorkerSettings,
+    environment: Mapping[str, str] = os.environ,
     on_ready: Callable[[str], None] = lambda _: None,
 ) -> bool:
     """Run these stages of one pipeline until a signal comes. True if everything that had begun was finished.
@@ -75,8 +77,10 @@ async def run_worker(
         catalogue: classes and topics.
         connection: the cluster.
         settings: how to run.
+        environment: variables that override what the stages declare.
         on_ready: takes the address of /metrics and /health.
     """
+    policies = [known.policy for known in configure(stages, catalogue, environment)]
     clock, metrics = Clock(), Metrics()
     stop = _first_signal()
     pipeline = stages[0].pipeline
@@ -90,8 +94,11 @@ async def run_worker(
         closing.push_async_callback(outbox.close)
         await outbox.send(written[-1], key=None, value=b"", headers=[("ce_type", CLOCK_PROBE_TYPE.encode())])
         runners = []
-        for stage in stages:
-            runner = StageRunner(stage, catalogue=catalogue, outbox=outbox, clock=clock, metrics=metrics)
+        for stage, policy in zip(stages, policies, strict=True):
+            resize_endpoints(stage, policy)
+            runner = StageRunner(
+                stage, catalogue=catalogue, outbox=outbox, clock=clock, metrics=metrics, settings=policy
+            )
             inbox = Inbox(
                 connection,
                 pipeline=stage.pipeline,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failsoft.policy.durations import UNIT_SECONDS, parse_duration
+from failsoft.policy.durations import UNIT_SECONDS, parse_duration, write_duration
 from failsoft.policy.errors import ConfigurationError
 
 
@@ -61,3 +61,16 @@ def test_every_unit_scales_its_number(number, unit):
 @given(st.timedeltas(min_value=timedelta(0)))
 def test_a_timedelta_keeps_its_length(length):
     assert parse_duration(length) == length.total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.05, "50ms"), (1.0, "1s"), (1.5, "1.5s"), (120.0, "2m"), (5400.0, "90m"), (86_400.0, "1d"), (0.0, "0s")],
+)
+def test_a_duration_is_written_in_the_largest_unit_that_it_fills(seconds, text):
+    assert write_duration(seconds) == text
+
+
+@given(st.floats(min_value=0.0, max_value=1e6).map(lambda seconds: round(seconds, 6)))
+def test_what_is_written_is_read_back_as_it_was(seconds):
+    assert parse_duration(write_duration(seconds)) == pytest.approx(seconds, abs=1e-9)

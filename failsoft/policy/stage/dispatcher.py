@@ -13,11 +13,12 @@ from failsoft.policy import tiers
 from failsoft.policy.backoff import delay_seconds, retry_after_seconds
 from failsoft.policy.events import CallFinished, Verdict
 from failsoft.policy.jitter import Jitter
+from failsoft.policy.levels import FALLBACK_LEVEL
 from failsoft.policy.outcome import Reason
 from failsoft.policy.request import ClassName
 from failsoft.policy.retry_budget import allows_execution
 from failsoft.policy.scheduling import SAFETY, Credits, Lane, spare_seconds
-from failsoft.policy.settings import FALLBACK_LEVEL, StageSettings
+from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage.endpoint import Endpoint, Ticket
 from failsoft.policy.stage.work import LaneKey, Standing, Work
 

@@ -4,6 +4,7 @@ Here the patterns of one endpoint meet. A call may start when there is a permit,
 allows it. However a call ends, all of them hear of it, each in its own words.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from failsoft.policy import tiers
@@ -41,6 +42,29 @@ _RESULTS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """How an endpoint stands at this worker, for those who watch.
+
+    Attributes:
+        state: of its breaker.
+        trips: how often this worker's counts opened the breaker, or would have.
+        limit: what the endpoint bears, for the whole fleet, as this worker measures it.
+        is_target_infeasible: fewer calls do not make them short enough.
+        spread: how its latency compares with what it was.
+        retries: class -> executions that the budget has paid for.
+        retries_refused: class -> executions that it refused, or would have.
+    """
+
+    state: State
+    trips: int
+    limit: float
+    is_target_infeasible: bool
+    spread: Spread
+    retries: Mapping[ClassName, int]
+    retries_refused: Mapping[ClassName, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """One call at this endpoint, from its start to its end."""
 
@@ -65,11 +89,14 @@ class Endpoint:
         self.latency = LatencyWindow(settings.expected_seconds or DEFAULT_PRIOR_SECONDS)
         self.permits = Permits(settings.limit or 0)
         self.stall = Stall()
-        self.widening = Widening()
+        self.widening = Widening(stage.widening)
         self.breaker = Breaker(stage.breakers, random=jitter)
         self.board = BreakerBoard(self.name, process)
         self._limit = Limit(
-            LimitConfig(settings.target_seconds or NO_TARGET_SECONDS, settings.limit or 1), self.permits
+            LimitConfig(
+                settings.target_seconds or NO_TARGET_SECONDS, settings.limit or 1, enforce=settings.limit_enforce
+            ),
+            self.permits,
         )
         self._budgets: dict[ClassName, RetryBudget] = {}
         self._retries = stage.retries
@@ -106,6 +133,19 @@ class Endpoint:
         """What the tier rule reads of it."""
         count = self.permits.count
         return tiers.Rung(self.latency.speed(now=now), count, self.stall.is_stalled(count) or self.is_stopped)
+
+    @property
+    def condition(self) -> Condition:
+        """How it stands, for those who watch."""
+        return Condition(
+            self.breaker.state,
+            self.breaker.trips,
+            self._limit.value,
+            self._limit.is_target_infeasible,
+            self.widening.spread,
+            {name: budget.withdrawn for name, budget in self._budgets.items()},
+            {name: budget.refused for name, budget in self._budgets.items()},
+        )
 
     # Calls
 

@@ -35,7 +35,7 @@ from failsoft.policy.outcome import Ending, Outcome, Reason
 from failsoft.policy.request import ClassName, RecordId, Request
 from failsoft.policy.settings import StageSettings, TierSettings
 from failsoft.policy.stage.dispatcher import Dispatcher, Start
-from failsoft.policy.stage.endpoint import Ticket
+from failsoft.policy.stage.endpoint import Condition, Ticket
 from failsoft.policy.stage.work import Standing, Work
 
 TICK_SECONDS = 0.02
@@ -141,6 +141,11 @@ class StageMachine:
     def permits(self) -> Mapping[str, tuple[int, int]]:
         """Per model tier: (in flight, held by this worker)."""
         return {end.settings.name: (end.permits.in_flight, end.permits.count) for end in self._endpoints}
+
+    @property
+    def conditions(self) -> Mapping[str, Condition]:
+        """Per model tier: how its endpoint stands, for those who watch."""
+        return {end.settings.name: end.condition for end in self._endpoints}
 
     # A record comes in.
 

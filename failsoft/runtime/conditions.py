@@ -1,0 +1,82 @@
+"""How endpoints stand, read from the machine at each scrape: breakers, retries, limits, latency.
+
+The machine keeps these counts anyway, dark or not, so nothing is counted twice and nothing costs a call. A state is a row of
+series, one for each state there is, of which one is 1 (Prometheus' state set): a state that never was still has its series.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from failsoft.policy.breaker_states import State
+from failsoft.policy.settings import StageSettings
+from failsoft.policy.stage import Condition, StageMachine
+from failsoft.policy.widening import Spread
+
+_TIER = ("stage", "tier")
+_CLASS = (*_TIER, "class")
+
+
+@dataclass(frozen=True, slots=True)
+class _Families:
+    """The families of one scrape."""
+
+    state: GaugeMetricFamily
+    trips: CounterMetricFamily
+    retries: CounterMetricFamily
+    refused: CounterMetricFamily
+    limit: GaugeMetricFamily
+    infeasible: GaugeMetricFamily
+    spread: GaugeMetricFamily
+
+    @classmethod
+    def empty(cls) -> "_Families":
+        """All of them, without a sample."""
+        return cls(
+            GaugeMetricFamily("failsoft_breaker_state", "1 for the state that it is in", labels=(*_TIER, "state")),
+            CounterMetricFamily("failsoft_breaker_trips", "Own or pooled counts opened it, or would", labels=_TIER),
+            CounterMetricFamily("failsoft_retries", "Further executions that the budget paid for", labels=_CLASS),
+            CounterMetricFamily("failsoft_retries_refused", "Those that it refused, or would have", labels=_CLASS),
+            GaugeMetricFamily("failsoft_limit_calls", "What it bears, for the fleet, as measured here", labels=_TIER),
+            GaugeMetricFamily("failsoft_limit_infeasible", "1 if fewer calls do not meet the target", labels=_TIER),
+            GaugeMetricFamily("failsoft_latency_spread", "1 for how latency compares now", labels=(*_TIER, "spread")),
+        )
+
+    def add(self, settings: StageSettings, tier: str, condition: Condition) -> None:
+        """The samples of one endpoint."""
+        where = (settings.name, tier)
+        for state in State:
+            self.state.add_metric((*where, state.value), condition.state is state)
+        self.trips.add_metric(where, condition.trips)
+        for known in settings.classes:
+            self.retries.add_metric((*where, known.name), condition.retries.get(known.name, 0))
+            self.refused.add_metric((*where, known.name), condition.retries_refused.get(known.name, 0))
+        self.limit.add_metric(where, condition.limit)
+        self.infeasible.add_metric(where, condition.is_target_infeasible)
+        for spread in Spread:
+            self.spread.add_metric((*where, spread.value), condition.spread is spread)
+
+    def all(self) -> Iterable[Metric]:
+        """In the order of the exposition."""
+        return (self.state, self.trips, self.retries, self.refused, self.limit, self.infeasible, self.spread)
+
+
+class Conditions(Collector):
+    """The endpoints of all stages of one worker."""
+
+    def __init__(self) -> None:
+        self._machines: list[tuple[StageSettings, StageMachine]] = []
+
+    def watch(self, settings: StageSettings, machine: StageMachine) -> None:
+        """Show the endpoints of a stage from now on."""
+        self._machines.append((settings, machine))
+
+    def collect(self) -> Iterable[Metric]:
+        """Read them all."""
+        families = _Families.empty()
+        for settings, machine in self._machines:
+            for tier, condition in machine.conditions.items():
+                families.add(settings, tier, condition)
+        return families.all()
