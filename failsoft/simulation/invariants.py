@@ -10,7 +10,7 @@ commit_ahead           an offset is committed only when all records below it hav
 commit_regression      a committed offset never goes back
 call_after_deadline    no call starts after the deadline, as far as the broker's clock can tell
 window_too_long        a call's window leaves the publish margin before the deadline
-too_many_calls         a record is called at most three times, and once more for each lower tier, in one life of a process
+too_many_calls         a record is called at most three times, and once more for each lower tier, while a process owns it
 over_permits           a worker has no more calls in flight than it has permits when it starts one
 not_settled            when all faults are over, all offsets get committed
 =====================  ================================================================================================
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from failsoft.policy.actions import StartCall
 from failsoft.policy.deadline import GRACE_SECONDS
-from failsoft.policy.events import Event, Verdict
+from failsoft.policy.events import Event, Revoked, Verdict
 from failsoft.policy.outcome import Ending
 from failsoft.policy.request import Partition, RecordId
 from failsoft.policy.settings import StageSettings
@@ -113,7 +113,11 @@ class Invariants:
         """Its seconds are the tally's business."""
 
     def handled(self, shell: Shell, event: Event) -> None:
-        """Nothing to check between actions."""
+        """Work that was lost with its partition is over; if the record comes back, it is counted anew."""
+        if isinstance(event, Revoked):
+            calls = self._calls[shell.name]
+            for record in [record for record in calls if record.partition in event.partitions]:
+                del calls[record]
 
     # In the end.
 

@@ -8,6 +8,7 @@ import pytest
 
 from failsoft.policy.actions import StartCall
 from failsoft.policy.deadline import Stamp
+from failsoft.policy.events import Revoked
 from failsoft.policy.offsets import OffsetTracker
 from failsoft.policy.outcome import Ending, Outcome, Reason
 from failsoft.policy.request import Partition, RecordId
@@ -117,6 +118,14 @@ def test_endless_retries_are_noticed(invariants):
     assert rules(invariants) == set()
     invariants.call_started(Shell(), call())
     assert rules(invariants) == {"too_many_calls"}
+
+
+def test_a_record_that_was_lost_and_comes_back_is_counted_anew(invariants):
+    for _ in range(4):
+        invariants.call_started(Shell(), call())
+    invariants.handled(Shell(), Revoked(frozenset({PLACE}), 0.5))
+    invariants.call_started(Shell(), call())
+    assert rules(invariants) == set()
 
 
 def test_calls_beyond_the_permits_are_noticed(invariants):
