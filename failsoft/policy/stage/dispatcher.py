@@ -118,7 +118,7 @@ class Dispatcher:
 
     def queue_urgent(self, work: Work) -> None:
         """A request whose call has failed is first in line at the next tier."""
-        work.standing = Standing.URGENT
+        work.move(Standing.URGENT)
         self._urgent.push(work)
 
     def retry(self, work: Work, tier: int, event: CallFinished, *, seconds: float, now: float) -> bool:

@@ -258,7 +258,7 @@ class StageMachine:
         call_id: int | None = None,
         dead_letter: bool = False,
     ) -> None:
-        work.standing = Standing.PUBLISHING
+        work.move(Standing.PUBLISHING)
         ending = Ending(
             outcome=outcome,
             reason=reason,
@@ -342,7 +342,7 @@ class StageMachine:
         work, call_id = start.work, start.ticket.call_id
         work.call_id = call_id
         work.executions += 1
-        work.standing = Standing.CALLING
+        work.move(Standing.CALLING)
         self._calls[call_id] = _Call(work, start.tier, start.ticket)
         self._actions.append(
             StartCall(

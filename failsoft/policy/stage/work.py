@@ -1,7 +1,9 @@
 """What the machine remembers of one record from arrival to acknowledged result."""
 
+from collections.abc import Mapping
 from enum import Enum
 
+from failsoft.policy.errors import IllegalTransition
 from failsoft.policy.outcome import Reason
 from failsoft.policy.request import ClassName, RecordId, Request
 
@@ -10,13 +12,24 @@ LaneKey = tuple[ClassName, int]
 
 
 class Standing(Enum):
-    """Where a record stands. It only ever moves down this list, or back from CALLING to URGENT at a fallback."""
+    """Where a record stands. What may follow what is :data:`MOVES`; the documentation draws its diagram from that."""
 
     WAITING = "waiting"
     URGENT = "urgent"
-    """A better tier has failed it: it is first in line at the next one."""
+    """A call has failed it: it is first in line, at the next tier or, after a pause, at the same one."""
     CALLING = "calling"
     PUBLISHING = "publishing"
+
+
+MOVES: Mapping[tuple[Standing, Standing], str] = {
+    (Standing.WAITING, Standing.CALLING): "a permit is free for it",
+    (Standing.WAITING, Standing.PUBLISHING): "no model can be in time, or it is no request",
+    (Standing.CALLING, Standing.URGENT): "the call failed: retry or next tier",
+    (Standing.CALLING, Standing.PUBLISHING): "answered, or refused as a request",
+    (Standing.URGENT, Standing.CALLING): "a permit is free for it",
+    (Standing.URGENT, Standing.PUBLISHING): "no model that is left can be in time",
+}
+"""Every move there is, and when it happens. Nothing comes back from PUBLISHING, so a record ends once."""
 
 
 class Work:
@@ -74,6 +87,16 @@ class Work:
         self.call_seconds = 0.0
         self.reason = Reason.NONE
         self.fits_full = True
+
+    def move(self, to: Standing) -> None:
+        """Stand elsewhere.
+
+        Raises:
+            IllegalTransition: the table does not know the move.
+        """
+        if (self.standing, to) not in MOVES:
+            raise IllegalTransition(f"{self.record} cannot go from {self.standing.value} to {to.value}")
+        self.standing = to
 
     @property
     def passed_over_reason(self) -> Reason:
