@@ -5,6 +5,7 @@ module       holds
 ===========  ====================================================================
 clock        the only reader of time
 runner       one stage: records and ends become events, actions become I/O
+ports        what it needs of Kafka
 held         what the shell keeps of a record while the machine decides
 calls        calls under way, each cut at its window
 publisher    results and dead letters, until they are acknowledged

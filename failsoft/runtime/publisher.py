@@ -14,11 +14,12 @@ import structlog
 
 from failsoft.catalogue import dead_letters_topic, results_topic
 from failsoft.endpoints import Output, RequestRefused
-from failsoft.kafka import Outbox, RecordRefused
+from failsoft.kafka import RecordRefused
 from failsoft.policy.errors import MalformedRecord
 from failsoft.policy.outcome import Ending, Outcome, Reason
 from failsoft.runtime.clock import Clock
 from failsoft.runtime.held import Held
+from failsoft.runtime.ports import OutboxPort
 from failsoft.wire import Record
 from failsoft.wire.dead_letter import DeadLetter, encode_dead_letter
 from failsoft.wire.result import encode_result
@@ -53,7 +54,7 @@ class Publisher:
     """
 
     def __init__(
-        self, outbox: Outbox, *, pipeline: str, stage: str, reply_topics: frozenset[str], clock: Clock
+        self, outbox: OutboxPort, *, pipeline: str, stage: str, reply_topics: frozenset[str], clock: Clock
     ) -> None:
         self._outbox = outbox
         self._pipeline = pipeline

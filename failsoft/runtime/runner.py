@@ -14,7 +14,7 @@ import structlog
 
 from failsoft.catalogue import Catalogue
 from failsoft.endpoints import Call, Constant
-from failsoft.kafka import Fetched, Inbox, Outbox, OutboxClosed
+from failsoft.kafka import Fetched, OutboxClosed
 from failsoft.pipeline import Stage
 from failsoft.policy.actions import Action, AnnounceRegister, CancelCall, Commit, Forget, Publish, StartCall
 from failsoft.policy.events import (
@@ -37,6 +37,7 @@ from failsoft.runtime.calls import Calls
 from failsoft.runtime.clock import Clock
 from failsoft.runtime.held import Held, read
 from failsoft.runtime.metrics import Metrics
+from failsoft.runtime.ports import InboxPort, OutboxPort
 from failsoft.runtime.publisher import Publisher
 
 log = structlog.get_logger("failsoft.stage")
@@ -54,6 +55,7 @@ class StageRunner:
         clock: the only reader of time.
         metrics: what is counted.
         settings: what the machine is told; None: what the stage declares.
+        process: this worker's name, unlike any other's; None: a new one.
     """
 
     def __init__(
@@ -61,14 +63,15 @@ class StageRunner:
         stage: Stage,
         *,
         catalogue: Catalogue,
-        outbox: Outbox,
+        outbox: OutboxPort,
         clock: Clock,
         metrics: Metrics,
         settings: StageSettings | None = None,
+        process: str | None = None,
     ) -> None:
         self.stage = stage
         settings = settings or stage.settings(catalogue)
-        self.machine = StageMachine(settings, process=str(uuid4()))
+        self.machine = StageMachine(settings, process=process or str(uuid4()))
         self._clock = clock
         self._outbox = outbox
         self._metrics = metrics
@@ -83,7 +86,7 @@ class StageRunner:
             reply_topics=frozenset(catalogue.reply_topics),
             clock=clock,
         )
-        self._inbox: Inbox | None = None
+        self._inbox: InboxPort | None = None
         self._held: dict[RecordId, Held] = {}
         self._started: dict[int, tuple[str, float]] = {}
         self._to_commit: dict[Partition, tuple[int, int]] = {}
@@ -93,7 +96,7 @@ class StageRunner:
         self._drained = asyncio.Event()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def start(self, inbox: Inbox) -> None:
+    async def start(self, inbox: InboxPort) -> None:
         """Get the endpoints ready, then take records."""
         await self._calls.open()
         self._inbox = inbox

@@ -106,11 +106,11 @@ class Stand:
         runner = StageRunner(
             pipeline.stages["work"],
             catalogue=CATALOGUE,
-            outbox=outbox,  # type: ignore[arg-type]  # the same methods
+            outbox=outbox,
             clock=clock,
             metrics=Metrics(),
         )
-        await runner.start(inbox)  # type: ignore[arg-type]  # the same methods
+        await runner.start(inbox)
         runner.assigned({Partition(name, 0): 0 for name in CATALOGUE.classes}, 1, 1.0)
         return cls(runner, inbox, outbox, clock)
 

@@ -1,0 +1,46 @@
+"""What the shell needs of Kafka, and no more: the real one has it, and so has the in-memory one of :mod:`failsoft.testing`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from failsoft.kafka import Acknowledged
+from failsoft.policy.clock_offset import ClockOffset
+from failsoft.policy.request import ClassName, Partition
+
+
+class OutboxPort(Protocol):
+    """Where results go."""
+
+    @property
+    def clock_offset(self) -> ClockOffset:
+        """The broker's clock against ours."""
+
+    async def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]] = (),
+        partition: int | None = None,
+    ) -> Acknowledged:
+        """Send one record and wait for the broker's word, as long as it takes."""
+
+
+class InboxPort(Protocol):
+    """Where records come from, and offsets go back to."""
+
+    async def start(self) -> None:
+        """Connect, and begin to join the group."""
+
+    async def stop(self, *, leave: bool = True) -> None:
+        """Take nothing more and close."""
+
+    async def failed(self) -> None:
+        """Wait until it ends on an error that is a bug, and raise it."""
+
+    async def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> frozenset[Partition]:
+        """Commit partition -> (assignment, offset); return the partitions whose offset the group now has."""
+
+    def wake(self, request_class: ClassName) -> None:
+        """Say that there may be room again."""
