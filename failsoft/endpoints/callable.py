@@ -28,7 +28,7 @@ class CallableEndpoint:
     """
 
     def __init__(self, function: Function, *, limit: int = DEFAULT_LIMIT, runs_in: RunsIn = "loop") -> None:
-        self._function = function
+        self.function = function
         self._runs_in = runs_in
         self._threads: ThreadPoolExecutor | None = None
         self.limit = limit
@@ -51,9 +51,9 @@ class CallableEndpoint:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _checked(self, call: Call) -> Output:
-        output = await self._function(call)
+        output = await self.function(call)
         if not isinstance(output, Output):
-            name = getattr(self._function, "__name__", "the function")
+            name = getattr(self.function, "__name__", "the function")
             raise EndpointBroken(f"{name} returned {type(output).__name__}; return failsoft.Output(body)")
         return output
 

@@ -1,4 +1,4 @@
-"""What a pipeline author needs in tests: a real Kafka without Docker, models that fail on demand.
+"""What a pipeline author needs in tests: a stage in virtual time, a real Kafka without Docker, models that fail on demand.
 
 Names are imported when first used.
 """
@@ -8,11 +8,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from failsoft.testing.broker import EmbeddedKafka
+    from failsoft.testing.doubles import Answers, Fails, Hangs
     from failsoft.testing.model_server import Faults, ModelServer, ModelSettings, RateLimit
+    from failsoft.testing.stage import StageUnderTest, run_stage
 
-__all__ = ["EmbeddedKafka", "Faults", "ModelServer", "ModelSettings", "RateLimit"]
+__all__ = [
+    "Answers",
+    "EmbeddedKafka",
+    "Fails",
+    "Faults",
+    "Hangs",
+    "ModelServer",
+    "ModelSettings",
+    "RateLimit",
+    "StageUnderTest",
+    "run_stage",
+]
 
-_HOMES = {"EmbeddedKafka": "failsoft.testing.broker"}
+_HOMES = {
+    "Answers": "failsoft.testing.doubles",
+    "EmbeddedKafka": "failsoft.testing.broker",
+    "Fails": "failsoft.testing.doubles",
+    "Hangs": "failsoft.testing.doubles",
+    "StageUnderTest": "failsoft.testing.stage",
+    "run_stage": "failsoft.testing.stage",
+}
 _MODEL_SERVER = "failsoft.testing.model_server"
 
 

@@ -6,7 +6,7 @@ looks at them first), but time does not wait for them, so code under test should
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -15,12 +15,18 @@ _DEADLOCK_SECONDS = 5.0
 """Real time to wait for a thread or a socket when no timer is left, before it is called a deadlock."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.on_select: Callable[[], None] = _nothing
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.on_select()
         if timeout is None:
             ready = super().select(_DEADLOCK_SECONDS)
             if not ready:
@@ -42,6 +48,17 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Virtual seconds."""
         return float(self._jumping.now)
+
+    def run_once(self) -> None:
+        """Run what is ready; if nothing is, move to the next timer and run what is due then.
+
+        A loop that is stopped while it asks its selector still runs what this makes ready.
+        """
+        self._jumping.on_select = self.stop
+        try:
+            self.run_forever()
+        finally:
+            self._jumping.on_select = _nothing
 
 
 def run_in_virtual_time(main: Coroutine[Any, Any, T]) -> T:

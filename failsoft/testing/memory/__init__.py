@@ -1,0 +1,24 @@
+"""A broker in memory: the interfaces of :mod:`failsoft.kafka` on the simulator's Kafka, for stages in virtual time.
+
+=========  =====================================================================================
+module     holds
+=========  =====================================================================================
+broker     topics as logs, the groups, and the way to them
+inbox      the records of one stage, and the offsets back
+outbox     sends until acknowledged
+results    results, each visible once
+worker     the production runner between them
+=========  =====================================================================================
+
+What Kafka does is decided in :mod:`failsoft.simulation` (logs, generations, fenced commits, keeping over a rebalance), once for
+the simulator and for this; here is only the asyncio face of it. It stands in for Kafka where a stage is the thing under test.
+What Kafka itself does is tested on a real one.
+"""
+
+from failsoft.testing.memory.broker import MemoryBroker, MemoryLink
+from failsoft.testing.memory.inbox import MemoryInbox
+from failsoft.testing.memory.outbox import MemoryOutbox
+from failsoft.testing.memory.results import MemoryResultReader
+from failsoft.testing.memory.worker import MemoryWorker
+
+__all__ = ["MemoryBroker", "MemoryInbox", "MemoryLink", "MemoryOutbox", "MemoryResultReader", "MemoryWorker"]

@@ -1,0 +1,57 @@
+"""One worker of one stage on the broker in memory: the production runner between an inbox and an outbox that share a link."""
+
+from failsoft.catalogue import Catalogue
+from failsoft.pipeline import Stage
+from failsoft.runtime.metrics import Metrics
+from failsoft.runtime.runner import StageRunner
+from failsoft.testing.memory.broker import MemoryBroker, MemoryLink
+from failsoft.testing.memory.inbox import MemoryInbox
+from failsoft.testing.memory.outbox import MemoryOutbox
+
+DRAIN_SECONDS = 20.0
+"""As workers have it."""
+
+
+class MemoryWorker:
+    """A worker, which may be stopped, killed, or cut off.
+
+    Args:
+        broker: where its topics are; its clock is the worker's too.
+        stage: what it runs.
+        catalogue: the stage's classes.
+        name: of its process, unlike any other's on this broker.
+    """
+
+    def __init__(self, broker: MemoryBroker, stage: Stage, *, catalogue: Catalogue, name: str = "worker") -> None:
+        self.link = MemoryLink()
+        self.outbox = MemoryOutbox(broker, link=self.link)
+        self.runner = StageRunner(
+            stage, catalogue=catalogue, outbox=self.outbox, clock=broker.clock, metrics=Metrics(), process=name
+        )
+        self.inbox = MemoryInbox(
+            broker,
+            pipeline=stage.pipeline,
+            stage=stage.name,
+            topics=catalogue.stage_topics(stage.pipeline, stage.name),
+            listener=self.runner,
+            link=self.link,
+        )
+
+    async def start(self) -> None:
+        """Join the group and take records."""
+        await self.runner.start(self.inbox)
+
+    async def stop(self) -> None:
+        """Finish what has begun, leave the group, close."""
+        await self.runner.drain(DRAIN_SECONDS)
+        await self.close()
+
+    async def kill(self) -> None:
+        """End as a process does that is killed: nobody is told, and the group finds out by its silence."""
+        self.link.is_up = False
+        await self.close()
+
+    async def close(self) -> None:
+        """Leave the group and let go of everything; what is under way is cut."""
+        await self.runner.close()
+        await self.outbox.close()
