@@ -26,7 +26,7 @@ from failsoft.trials.report import LEVELS, verdict_json, verdict_lines, verdict_
 from failsoft.trials.scenario import FULL, QUICK
 
 LINE_EVERY_SECONDS = 5.0
-PHASE_WIDTH, FIGURE_WIDTH = 25, 8
+PHASE_WIDTH, FIGURE_WIDTH = 9, 7
 """So that the live view stands still."""
 
 
@@ -126,7 +126,7 @@ class _View:
         self._live.console.print(f"{time.monotonic() - self._began_at:5.1f} s  {text}", highlight=False)
 
     def show(self, now: Now) -> None:
-        table = Table(box=SIMPLE_HEAD)
+        table = Table(box=SIMPLE_HEAD, padding=0)
         table.add_column("phase", min_width=PHASE_WIDTH)
         for name, _ in _figures(now):
             table.add_column(name, justify="right", min_width=FIGURE_WIDTH)
@@ -137,7 +137,7 @@ class _View:
 def _figures(now: Now) -> Iterator[tuple[str, str]]:
     """How things stand, of what came in the last seconds, each with its name."""
     recent = now.recent
-    yield "time", f"{now.seconds:.0f} s of {now.phase.seconds:.0f} s" if now.seconds < now.phase.seconds else "pause"
+    yield "time", f"{now.seconds:.0f}/{now.phase.seconds:.0f} s" if now.seconds < now.phase.seconds else "pause"
     yield "results/s", f"{recent.per_second:.0f}"
     for level in LEVELS:
         yield f"level {level}", _share(recent.levels[level], recent.count)
