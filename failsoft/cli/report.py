@@ -10,7 +10,9 @@ from typing import Any
 import orjson
 
 
-def write_json(target: str, *, command: str, started_at: float, result: dict[str, Any], seed: int | None = None) -> None:
+def write_json(
+    target: str, *, command: str, started_at: float, result: dict[str, Any], seed: int | None = None
+) -> None:
     """Write one report.
 
     Args:

@@ -1,4 +1,4 @@
-"""When a request must be answered, and how long one execution of it may take.
+"""When a request must be answered: what is left of its deadline when it arrives.
 
 **Remaining time at arrival.** No two hosts agree on the time, so nothing here compares clocks of two hosts except through
 the broker's append time (topics use LogAppendTime), which everybody sees::
@@ -9,21 +9,18 @@ the broker's append time (topics use LogAppendTime), which everybody sees::
     remaining = budget - transit - queue
 
 If ``appended_at`` and ``sent_at`` differ by more than 60 s, one of the two clocks is wrong and the transit cannot be known:
-it is taken as 0 and the stamp counts as suspect (userver's threshold; a request is never refused for its sender's clock).
+it is taken as 0 and the stamp counts as suspect (userver's threshold). Below that a sender's clock that is behind looks like
+a slow transit, and can cost a request up to that minute; never more.
 
 The sender's words, best first: ``budgetms`` with ``sentat`` (every sender of ours), ``ce_expirytime`` with ``ce_time``,
 ``ce_expirytime`` alone (read on the broker's clock), ``timeout-ms`` counted from the append time, the class's default.
 Whatever a sender says is only ever shortened.
 
-**Window of an execution.** ``remaining - reserve - publish margin``: what later stages and the next tier will need is not
-ours to spend. Source: Finagle's ``Deadline`` (timestamp and deadline travel together), gRPC's A6 (the deadline spans all
-attempts), research/algorithms.md §1.1 and §1.2.
+What one execution may take of it is in :mod:`failsoft.policy.tiers`. Source: Finagle's ``Deadline`` (timestamp and deadline
+travel together), gRPC's A6 (the deadline spans all attempts), research/algorithms.md §1.1.
 """
 
 from dataclasses import dataclass
-
-PUBLISH_MARGIN_SECONDS = 0.05
-"""Kept for producing the result: an acknowledged send takes 25-33 ms at p99 on one busy broker."""
 
 GRACE_SECONDS = 0.05
 """A request counts as expired on arrival only when it is late by more than this: below, the clocks decide, not the wait."""
@@ -89,17 +86,6 @@ def grant(
     transit = 0.0 if is_suspect else min(max(appended_at - sent_at, 0.0), max(budget, 0.0))
     queue = max(0.0, received_at + clock_offset - appended_at)
     return Granted(budget, budget - transit - queue, is_suspect)
-
-
-def window(remaining_seconds: float, *, reserve_seconds: float, cap_seconds: float) -> float:
-    """The longest time that one execution may take, seconds; zero or less means: do not start it.
-
-    Args:
-        remaining_seconds: what is left of the deadline.
-        reserve_seconds: what must be left when the window ends: next tier, later stages, publish margin.
-        cap_seconds: beyond this a call is not slow but stuck.
-    """
-    return min(remaining_seconds - reserve_seconds, cap_seconds)
 
 
 def _said(stamp: Stamp, appended_at: float, default_seconds: float) -> tuple[float, float]:

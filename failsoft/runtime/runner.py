@@ -207,7 +207,7 @@ class StageRunner:
             case CancelCall():
                 self._calls.cancel(action.call_id)
             case Publish():
-                task = asyncio.get_running_loop().create_task(self._publish(action))
+                task = asyncio.get_running_loop().create_task(self._publish(action, self._held[action.record]))
                 self._publishing.add(task)
                 task.add_done_callback(self._published)
             case Forget():
@@ -235,8 +235,7 @@ class StageRunner:
         self._started[action.call_id] = (action.tier, self._clock.monotonic())
         self._calls.start(action.call_id, call)
 
-    async def _publish(self, action: Publish) -> None:
-        held = self._held[action.record]
+    async def _publish(self, action: Publish, held: Held) -> None:
         end: Any = None
         if action.call_id is not None:
             end = self._calls.take_end(action.call_id)
@@ -244,7 +243,8 @@ class StageRunner:
             end = self._constants[action.ending.tier].body
         ending = await self._publisher.publish(held, action.ending, end)
         self._metrics.ended(self.stage.name, action.record.request_class, ending)
-        self._held.pop(action.record, None)
+        if self._held.get(action.record) is held:  # else the partition went, came back, and brought the record again
+            del self._held[action.record]
         self.feed(Published(action.record, action.assignment))
         if self._inbox is not None:
             self._inbox.wake(action.record.request_class)

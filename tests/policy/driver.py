@@ -7,6 +7,7 @@ else, the end of a call at its window too, happens when the script says so.
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from failsoft.policy.actions import Action, CancelCall, Commit, Forget, Publish, StartCall
 from failsoft.policy.deadline import Stamp
@@ -31,7 +32,7 @@ BATCH = ClassSettings("batch", 1, deadline_seconds=60, deadline_max_seconds=3600
 CLASSES = (INTERACTIVE, STANDARD, BATCH)
 
 
-def stage(*tiers: TierSettings, classes: Iterable[ClassSettings] = CLASSES, **bounds: int) -> StageSettings:
+def stage(*tiers: TierSettings, classes: Iterable[ClassSettings] = CLASSES, **bounds: Any) -> StageSettings:
     """A stage of three classes; its tiers are ``LARGE, SMALL, APOLOGY`` if none is said."""
     return StageSettings(
         "answer",

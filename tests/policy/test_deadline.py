@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failsoft.policy.deadline import SUSPECT_SECONDS, Granted, Stamp, grant, window
+from failsoft.policy.deadline import SUSPECT_SECONDS, Granted, Stamp, grant
 
 EPOCH = 1_800_000_000.0
 ROUNDING = 1e-5
@@ -134,11 +134,3 @@ def test_a_record_that_has_just_been_sent_never_has_a_negative_rest(budget, send
     found, _ = as_seen(budget, 0, 0, sender=sender, broker=broker, worker=worker, absolute=absolute)
     assert found.remaining_seconds >= -ROUNDING
     assert found.budget_seconds == pytest.approx(budget, abs=ROUNDING)
-
-
-@pytest.mark.parametrize(
-    ("remaining", "reserve", "cap", "seconds"),
-    [(2, 0.5, 10, 1.5), (2, 0.5, 1, 1), (0.5, 0.5, 1, 0), (0.2, 0.5, 1, -0.3)],
-)
-def test_a_window_leaves_the_reserve_and_ends_at_the_cap(remaining, reserve, cap, seconds):
-    assert window(remaining, reserve_seconds=reserve, cap_seconds=cap) == pytest.approx(seconds)

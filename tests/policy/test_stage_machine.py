@@ -92,6 +92,12 @@ def test_a_request_that_does_not_fit_the_full_tier_goes_to_the_next_one():
     assert (driver.ending(record).outcome, driver.ending(record).reason) == (Outcome.OK, Reason.DEADLINE_SHORT)
 
 
+def test_a_request_that_does_not_fit_the_full_tier_does_not_wait_for_it():
+    driver = Driver()
+    record = driver.arrive(budget=0.3)
+    assert driver.tiers(record) == ["small"]
+
+
 def test_a_request_that_fits_no_model_gets_what_is_there_at_once():
     driver = Driver()
     record = driver.arrive(budget=0.08)
@@ -250,6 +256,16 @@ def test_what_fails_fast_for_a_reason_that_passes_is_tried_again_at_the_same_tie
     driver.finish(record)
     assert (driver.ending(record).level, driver.ending(record).reason) == (1, Reason.NONE)
     assert driver.ending(record).executions == 2
+
+
+def test_an_endpoint_that_answers_with_refusals_has_not_stalled():
+    driver = roomy()
+    for _ in range(3):
+        hung = driver.arrive()
+        driver.finish(driver.arrive(), Verdict.REFUSED, after=0.01)
+        driver.time_out(hung)
+        driver.finish(hung)
+    assert len({driver.tiers(driver.arrive())[0] for _ in range(4)}) == 1
 
 
 def test_what_fails_slowly_goes_to_the_next_tier_at_once():

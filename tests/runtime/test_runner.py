@@ -164,6 +164,24 @@ async def test_lost_partitions_cancel_their_calls_and_publish_nothing():
 
 
 @in_virtual_time
+async def test_a_record_that_comes_back_while_its_old_result_is_still_being_published_is_served_again():
+    stand = await Stand.of(a_pipeline(answers))
+    stand.outbox.gate.clear()
+    stand.send()
+    await stand.settle(1.5)
+    assert len(stand.outbox.sent) == 1
+    stand.runner.revoked(frozenset({HEAD}), 0.5)
+    stand.runner.assigned({HEAD: 0}, 2, 1.0)
+    stand.offset = 0
+    stand.send()
+    stand.outbox.gate.set()
+    await stand.settle(4.0)
+    assert [result.tier for result in stand.outbox.results()] == ["large", "large"]
+    assert stand.inbox.committed == [{HEAD: (2, 1)}]
+    await stand.runner.close()
+
+
+@in_virtual_time
 async def test_draining_finishes_what_runs_leaves_what_waits_and_commits_last():
     stand = await Stand.of(a_pipeline(answers))
     for _ in range(6):

@@ -320,7 +320,8 @@ class Dispatcher:
     def _is_refused(self, lane: Lane[Work]) -> bool:
         known = self._terms(lane.head)
         count = len(lane) + self._backlog[lane.request_class]
-        return lane.head.waited_seconds(self._now) > known.patience or count > known.limit
+        has_waited = lane.head.waited_seconds(self._now) > known.patience
+        return has_waited or count > known.limit or self._remaining(lane.head) < known.edge
 
     def _take(self, work: Work, tier: int, ledger: Credits) -> None:
         self._lanes[work.lane].remove(work)

@@ -171,7 +171,6 @@ class Endpoint:
         self._sync_at = now
         if verdict is Verdict.OK:
             self.latency.answered(seconds, now=now)
-            self.stall.answered(self.permits.count, now=now)
             self.widening.answered(seconds, now=now)
             self._limit.answered(ticket.call_id, now=now)
         elif verdict is Verdict.BACKPRESSURE:
@@ -180,6 +179,8 @@ class Endpoint:
             self._limit.cut(ticket.call_id, now=now)
         if verdict is Verdict.TIMEOUT and is_wanted:
             self._cut(ticket, now)
+        elif verdict not in {Verdict.TIMEOUT, Verdict.UNREACHABLE}:
+            self.stall.answered(self.permits.count, now=now)  # also with an error: it does not hang
         result = _RESULTS[verdict] if is_wanted or verdict is Verdict.OK else CallResult.IGNORED
         self.breaker.record(ticket.permission, result, is_spike=self.widening.spread is Spread.SPIKE, now=now)
 
