@@ -75,8 +75,8 @@ def blind_bound(asks: Iterable[Ask], full: Station, lower: Station, *, bin_secon
         EnvironmentFailure: scipy is not installed.
     """
     try:
-        from scipy.optimize import linprog  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra, needed here alone
-        from scipy.sparse import coo_matrix  # type: ignore[import-untyped]  # noqa: PLC0415
+        from scipy.optimize import linprog  # noqa: PLC0415 - an extra, needed here alone
+        from scipy.sparse import coo_matrix  # noqa: PLC0415
     except ImportError:
         raise EnvironmentFailure("the bound needs scipy: pip install 'failsoft[simulation]'") from None
     program = _Program(_groups(asks, bin_seconds), (full, lower), bin_seconds)

@@ -5,7 +5,8 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, Cons
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failsoft.kafka.assignor import ByNumber, allot
+from failsoft.kafka.assignor import ByNumber
+from failsoft.policy.allotment import allot
 
 counts = st.integers(0, 40)
 fleets = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=3), st.frozensets(st.integers(0, 45)), min_size=1)

@@ -120,6 +120,7 @@ class Stand:
         *,
         budget_seconds: float = 5.0,
         value: bytes | None = None,
+        url: str = "/v1/x",
         **said: object,
     ) -> None:
         """Have a record arrive now."""
@@ -129,7 +130,9 @@ class Stand:
             budget_seconds=budget_seconds,
             sent_at=self.clock.wall(),
         )
-        line = encode_request(RequestLine(str(self.offset), "/v1/x", {"n": self.offset}))
+        line = encode_request(
+            RequestLine(str(self.offset), url, {"n": self.offset, "messages": [{"role": "user", "content": "hello"}]})
+        )
         self.runner.records(
             [
                 Fetched(

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable
 
-from failsoft.policy.allotment import allot
 from failsoft.policy.request import Partition
 from failsoft.simulation.world import Answer, Group, Log, VisibleOnce
 
@@ -124,15 +123,3 @@ def test_leaving_spares_the_others_the_session_timeout():
     rejoin(group, [first], now=1.2)
     assert group.advance(now=1.2)
     assert len(owned(group, first)) == 12
-
-
-def test_the_group_deals_out_as_the_real_assignor_does():
-    from failsoft.kafka import assignor
-
-    cases: list[dict[str, Collection[int]]] = [
-        {"a": [0, 1, 2], "b": [2, 3]},
-        {"a": [], "b": [], "c": range(12)},
-        {"a": [5]},
-    ]
-    for held in cases:
-        assert allot(range(12), held) == assignor.allot(range(12), held)
