@@ -197,7 +197,7 @@ def _print(figures: dict[str, dict[str, Any]], limit_seconds: float) -> None:
 
 def _machine() -> dict[str, Any]:
     return {
-        "platform": platform.platform(),
+        "platform": platform.platform(terse=True),
         "processor_count": os.cpu_count(),
         "load_average": os.getloadavg()[0],
         "python": platform.python_version(),

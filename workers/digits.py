@@ -1,6 +1,6 @@
 """Reads handwritten digits: a pipeline of one stage, on real models that fit into a laptop.
 
-A request is an OpenAI chat completion whose only message is an image, 64 numbers from 0 to 16, row by row; the answer is a
+A request is an OpenAI chat completion whose last message is an image, 64 numbers from 0 to 16, row by row; the answer is a
 chat completion that says the digit. The models learn from the even rows of scikit-learn's digits when the worker starts, so
 that the odd rows are questions they have never seen: of those `large` reads 97 % rightly in about 4 ms, and `small` 95 % in
 less than 1 ms. Who asks for the odd rows therefore sees what a lower tier costs.
