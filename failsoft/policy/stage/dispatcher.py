@@ -8,6 +8,7 @@ does not grow with what waits.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from failsoft.policy import tiers
 from failsoft.policy.backoff import delay_seconds, retry_after_seconds
@@ -22,6 +23,8 @@ from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage.endpoint import Endpoint, Ticket
 from failsoft.policy.stage.work import LaneKey, Standing, Work
 
+KNOWN_TERMS_MAX = 4_096
+"""Different budgets for which the rule's figures are kept."""
 HELD_UNTIL = 0.9
 """Part of its class's deadline at which a request that is still in the log is taken even if nothing can serve it: it must end."""
 
@@ -174,7 +177,7 @@ class Dispatcher:
     def _look(self, now: float) -> None:
         self._now = now
         rungs = [endpoint.rung(now) for endpoint in self.endpoints]
-        if rungs != self._rungs:
+        if len(self._known_terms) > KNOWN_TERMS_MAX or any(a is not b for a, b in zip_longest(rungs, self._rungs)):
             self._rungs = rungs
             self._known_terms.clear()
             self._at_ease_until = [-math.inf] * len(rungs)

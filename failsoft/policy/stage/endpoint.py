@@ -102,6 +102,7 @@ class Endpoint:
         self._retries = stage.retries
         self._tried_at: float | None = None
         self._sync_at = 0.0
+        self._rung: tiers.Rung | None = None
 
     # May it be called?
 
@@ -130,9 +131,13 @@ class Endpoint:
         return self._tried_at is None or now - self._tried_at >= tiers.PROBE_IDLE_SECONDS
 
     def rung(self, now: float) -> tiers.Rung:
-        """What the tier rule reads of it."""
-        count = self.permits.count
-        return tiers.Rung(self.latency.speed(now=now), count, self.stall.is_stalled(count) or self.is_stopped)
+        """What the tier rule reads of it; the same object until one of its figures moves."""
+        speed, count = self.latency.speed(now=now), self.permits.count
+        is_stalled = self.stall.is_stalled(count) or self.is_stopped
+        rung = self._rung
+        if rung is None or rung.speed is not speed or rung.permits != count or rung.is_stalled != is_stalled:
+            rung = self._rung = tiers.Rung(speed, count, is_stalled)
+        return rung
 
     @property
     def condition(self) -> Condition:
@@ -168,7 +173,8 @@ class Endpoint:
     def finish(self, ticket: Ticket, verdict: Verdict, *, is_wanted: bool, now: float) -> None:
         """A call ended. ``is_wanted`` is False for one that was cancelled because nobody waited for it."""
         seconds = now - ticket.started_at
-        self._sync_at = now
+        if verdict is not Verdict.OK or self.is_stopped:
+            self._sync_at = now  # trouble, and the end of it, are the fleet's business at once
         if verdict is Verdict.OK:
             self.latency.answered(seconds, now=now)
             self.widening.answered(seconds, now=now)
