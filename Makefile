@@ -22,6 +22,7 @@ check: .venv/.installed ## lint, types, rules of dependency, schema drift
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m failsoft.wire.schema --check schemas
+	$(BIN)/python docs/state_machines.py --check
 
 bench: .venv/.installed ## figures, each as a table and as JSON in bench/results; on a machine that does nothing else
 	$(BIN)/python bench/machine.py
@@ -34,8 +35,9 @@ format: .venv/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schemas: .venv/.installed ## write schemas/ anew from failsoft/wire/schema.py
+schemas: .venv/.installed ## write schemas/ and docs/state-machines.md anew from the code
 	$(BIN)/python -m failsoft.wire.schema --write schemas
+	$(BIN)/python docs/state_machines.py --write
 
 lock: .venv/.installed ## compile requirements/dev.lock anew: versions and hashes, no addresses
 	$(BIN)/uv pip compile -q pyproject.toml --extra demo --extra broker --group dev --universal --python-version 3.11 \
