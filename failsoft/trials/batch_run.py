@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from failsoft.policy.outcome import Outcome
 from failsoft.runtime.batch_file import BatchFile, BatchLine
 from failsoft.runtime.journal import Journal
 from failsoft.runtime.submission import Accepted, Destination, Refused, submit_batch
+from failsoft.trials.beside import beside
 from failsoft.trials.fleet import Fleet
 from failsoft.wire import Identity
 from failsoft.wire.body import salvage_custom_id
@@ -225,8 +226,8 @@ async def _to_the_end(
     sending_missing: Coroutine[Any, Any, None], fleet: Fleet, coming: ResultReader, taking: _Taking, stop: asyncio.Event
 ) -> None:
     """Send what is missing and take what comes, until nothing is missing, or until told to stop."""
-    async with _task(taking.take_from(coming)) as reading:
-        async with _task(sending_missing) as sending:
+    async with beside(taking.take_from(coming)) as reading:
+        async with beside(sending_missing) as sending:
             await _until(lambda: not taking.missing or stop.is_set(), fleet, reading, sending)
         if stop.is_set():
             await fleet.stop()
@@ -240,16 +241,6 @@ async def _until(condition: Callable[[], bool], fleet: Fleet, *tasks: "asyncio.T
             if task.done():
                 task.result()
         await asyncio.sleep(LOOK_SECONDS)
-
-
-@contextlib.asynccontextmanager
-async def _task(work: Coroutine[Any, Any, None]) -> AsyncIterator["asyncio.Task[None]"]:
-    task = asyncio.create_task(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
 
 
 def _ignore(_: Accepted | Refused) -> None:

@@ -13,7 +13,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +27,7 @@ from failsoft.kafka.results import ResultReader
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.levels import FULL_LEVEL
 from failsoft.trials.arrivals import Arrivals, Recent
+from failsoft.trials.beside import beside
 from failsoft.trials.digits import accuracy
 from failsoft.trials.fleet import Fleet
 from failsoft.trials.ledger import Ledger, Verdict
@@ -199,8 +200,8 @@ class _Stage:
         began_at = time.monotonic()
         await self.models.set_faults(LARGE, phase.large)
         async with (
-            _meanwhile(self.sender.send(load, seconds=phase.seconds)) as sending,
-            _meanwhile(self._replace(victim, phase.kill_after_seconds)) as replacing,
+            beside(self.sender.send(load, seconds=phase.seconds)) as sending,
+            beside(self._replace(victim, phase.kill_after_seconds)) as replacing,
         ):
             await self._until(lambda: sending.done() and replacing.done(), phase, began_at)
             await asyncio.gather(sending, replacing)
@@ -297,14 +298,3 @@ async def _read_log(connection: Connection, ledger: Ledger) -> None:
             ledger.see_shown(record)
     finally:
         await reader.stop()
-
-
-@contextlib.asynccontextmanager
-async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator["asyncio.Task[None]"]:
-    """Run something beside the block, and end it with the block."""
-    task = asyncio.create_task(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
