@@ -2,7 +2,7 @@ import runpy
 from pathlib import Path
 
 import pytest
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # has no types
+from threadpoolctl import threadpool_limits
 
 from failsoft.testing.model_server.digits import image_of, read_digits
 from failsoft.testing.model_server.settings import DigitReader
