@@ -201,8 +201,11 @@ class Shell:
             watch.call_ended(self, call, verdict)
 
     def _set_wakeup(self) -> None:
+        """One timer; one that is not needed any more does nothing, as the asyncio shell cancels it."""
         at = self.machine.next_wakeup()
-        if at is not None and (self._wakes_at is None or at < self._wakes_at):
+        if at is None:
+            self._wakes_at = None
+        elif self._wakes_at is None or at < self._wakes_at:
             self._wakes_at = at
             self.later(at, self._wake_up, at)
 
