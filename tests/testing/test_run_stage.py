@@ -34,6 +34,25 @@ async def test_the_example_of_the_documentation_holds() -> None:
         assert (result.tier, result.reason) == ("small", "endpoint_error")
 
 
+async def test_the_example_of_the_readme_holds():
+    pipeline = Pipeline("shop")
+    answer = pipeline.stage("answer", floor={"batch": 2})
+
+    async def model(_: Call) -> Output:
+        raise AssertionError("a double takes its place")
+
+    answer.tier("large", limit=8)(model)
+    answer.tier("small", limit=32)(model)
+    answer.tier("apology", Constant({"content": "Please ask again in a minute."}))
+    small = Answers({"content": "…"}, after="80ms")
+    async with run_stage(answer, endpoints={"large": Fails(500), "small": small}) as stage:
+        result = await stage.send({"messages": []}, deadline="2s", request_class="interactive")
+        assert (result.tier, result.reason) == ("small", "endpoint_error")
+        stage.replace("small", Hangs())
+        result = await stage.send({"messages": []}, deadline="2s", request_class="interactive")
+        assert result.tier == "apology"
+
+
 def test_it_runs_under_asyncio_run():
     asyncio.run(test_the_example_of_the_documentation_holds())
 
