@@ -21,6 +21,8 @@ WINDOW_SLOTS = 6
 EXTENDED_SLOTS = 30
 ENOUGH_SAMPLES = 30
 """Below this many, quantiles lean on older slots and on the prior."""
+GUESS_SAMPLES = 5
+"""The same for a prior that is nobody's word: the first requests of a stage must not be kept from its full tier by a guess."""
 PRIOR_SIGMA = 0.5
 """Spread of a prior, as the sigma of a lognormal: model calls lie between .35 (fixed work) and 1.2 (free output length)."""
 
@@ -41,9 +43,11 @@ class LatencyWindow:
 
     Args:
         prior_seconds: the median to assume before anything was seen.
+        prior_samples: how many calls it takes to outvote that.
     """
 
-    def __init__(self, prior_seconds: float) -> None:
+    def __init__(self, prior_seconds: float, *, prior_samples: int = ENOUGH_SAMPLES) -> None:
+        self._prior_samples = prior_samples
         self._prior = [prior_seconds * math.exp(PRIOR_SIGMA * _normal(i)) for i in range(ENOUGH_SAMPLES)]
         self._slots: deque[_Slot] = deque(maxlen=EXTENDED_SLOTS)
         self._speed: Speed | None = None
@@ -93,7 +97,7 @@ class LatencyWindow:
         return Speed(answers.mean(), q50, q70, q90, q95, q99, samples)
 
     def _fill_up(self, histogram: LogHistogram) -> None:
-        missing = ENOUGH_SAMPLES - histogram.count
+        missing = self._prior_samples - histogram.count
         for seconds in self._prior if missing > 0 else ():
             histogram.add(seconds, missing / ENOUGH_SAMPLES)
 

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from failsoft.policy.histogram import ACCURACY
-from failsoft.policy.latency import ENOUGH_SAMPLES, LatencyWindow
+from failsoft.policy.latency import ENOUGH_SAMPLES, GUESS_SAMPLES, LatencyWindow
 
 
 def within(seconds: float) -> object:
@@ -104,3 +104,12 @@ def test_figures_are_computed_anew_when_a_twentieth_of_the_samples_is_new():
     assert seen.speed(now=0.0) == before
     seen.answered(9.0, now=0.0)
     assert seen.speed(now=0.0).q99 == within(9.0)
+
+
+def test_a_guess_is_outvoted_by_five_calls():
+    found = LatencyWindow(1.0, prior_samples=GUESS_SAMPLES)
+    for _ in range(4):
+        found.answered(0.02, now=1.0)
+    assert found.speed(now=1.0).q99 > 0.5
+    found.answered(0.02, now=1.0)
+    assert found.speed(now=1.0).q99 == pytest.approx(0.02, rel=0.02)

@@ -217,6 +217,16 @@ def test_a_queue_that_the_full_tier_does_not_work_off_in_time_lets_a_lower_tier_
     assert not any(driver.calls[record] for record in others)
 
 
+def test_a_stage_of_which_nothing_is_known_comes_to_its_full_tier_within_a_few_requests():
+    driver = Driver(stage(replace(LARGE, expected_seconds=None), replace(SMALL, expected_seconds=None), APOLOGY))
+    served = []
+    for _ in range(8):
+        record = driver.arrive()
+        driver.finish(record, after=0.02)
+        served.append(driver.ending(record).level)
+    assert served[-1] == 1
+
+
 # A call fails.
 
 

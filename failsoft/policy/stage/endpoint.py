@@ -14,7 +14,7 @@ from failsoft.policy.breaker_states import State
 from failsoft.policy.concurrency import Limit, LimitConfig, Permits
 from failsoft.policy.events import Verdict
 from failsoft.policy.jitter import Jitter
-from failsoft.policy.latency import LatencyWindow
+from failsoft.policy.latency import GUESS_SAMPLES, LatencyWindow
 from failsoft.policy.permission import CallResult, Permission
 from failsoft.policy.register import Register
 from failsoft.policy.request import ClassName
@@ -86,7 +86,10 @@ class Endpoint:
     def __init__(self, settings: TierSettings, stage: StageSettings, *, process: str, jitter: Jitter) -> None:
         self.settings = settings
         self.name = f"{stage.name}/{settings.name}"
-        self.latency = LatencyWindow(settings.expected_seconds or DEFAULT_PRIOR_SECONDS)
+        said = settings.expected_seconds
+        self.latency = (
+            LatencyWindow(DEFAULT_PRIOR_SECONDS, prior_samples=GUESS_SAMPLES) if said is None else LatencyWindow(said)
+        )
         self.permits = Permits(settings.limit or 0)
         self.stall = Stall()
         self.widening = Widening(stage.widening)
