@@ -14,7 +14,7 @@ from failsoft.policy.widening import DEFAULTS as WIDENING_DEFAULTS
 from failsoft.policy.widening import WideningConfig
 
 DEFAULT_PRIOR_SECONDS = 1.0
-"""Median latency to assume of a tier whose author says nothing. A wrong prior is outvoted after 30 calls."""
+"""Median latency to assume of a tier whose author says nothing: a guess, which five calls outvote."""
 DEFAULT_LIMIT = 8
 """Permits of an endpoint whose author says nothing, for the whole fleet."""
 
