@@ -23,6 +23,7 @@ expectations       figures between two bounds
 scenarios          named worlds with what must come out of them
 fuzz               a random world per seed
 report             what a run came to, per class and in total
+prediction         what rising load will degrade, and when
 plot               the same as a picture
 bound              what no rule can beat
 =================  =====================================================================

@@ -1,9 +1,13 @@
+import random
 from xml.etree import ElementTree as ET
 
 from failsoft.policy.outcome import Ending, Outcome, Reason
-from failsoft.simulation.plot import BANDS, level_chart
+from failsoft.policy.settings import ClassSettings, StageSettings, TierSettings
+from failsoft.simulation.latency_law import Lognormal
+from failsoft.simulation.plot import BANDS, level_chart, load_chart
+from failsoft.simulation.prediction import Question, predict_load
 from failsoft.simulation.report import Tally
-from failsoft.simulation.workload import Ask
+from failsoft.simulation.workload import Ask, ClassLoad
 
 
 def test_the_chart_is_an_svg_with_a_band_per_level_and_a_mark_per_fault():
@@ -23,3 +27,15 @@ def test_the_chart_is_an_svg_with_a_band_per_level_and_a_mark_per_fault():
 
 def test_an_empty_run_draws_too():
     ET.fromstring(level_chart(Tally(), title="nothing"))  # noqa: S314 - ours
+
+
+def test_the_chart_over_load_has_a_panel_for_all_and_one_for_each_class():
+    settings = StageSettings("answer", (TierSettings("full", 1, 4, 0.2),), (ClassSettings("batch", 1, 60, 60, 0.5),))
+    question = Question(settings, {"full": Lognormal(0.2)}, (ClassLoad("batch", 1.0, 60.0),), seconds=2.0)
+    found = [predict_load(question, load, random.Random) for load in (0.5, 2.0)]
+    root = ET.fromstring(load_chart(found, title="a < b"))  # noqa: S314 - ours
+    panels = [element for element in root if element.tag.endswith("}g")]
+    assert [sum(each.tag.endswith("polygon") for each in panel) for panel in panels] == [len(BANDS)] * 2
+    texts = [[each.text for each in panel if each.tag.endswith("text")] for panel in panels]
+    assert [shown[0] for shown in texts] == ["a < b: all classes", "batch"]
+    assert {"0.5", "2"} <= set(texts[0])
