@@ -7,6 +7,7 @@ from failsoft.cli.broker import broker
 from failsoft.cli.demo import demo
 from failsoft.cli.doctor import doctor
 from failsoft.cli.model_server import model_server
+from failsoft.cli.predict import predict
 from failsoft.cli.results import results
 from failsoft.cli.run import run
 from failsoft.cli.simulate import simulate
@@ -21,6 +22,7 @@ app.command()(broker)
 app.command()(demo)
 app.command()(doctor)
 app.command()(model_server)
+app.command()(predict)
 app.command()(results)
 app.command()(run)
 app.command()(simulate)
