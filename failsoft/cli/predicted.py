@@ -26,8 +26,10 @@ def show(title: str, question: Question, found: Sequence[Predicted]) -> None:
         f"{title}: load 1 is {question.capacity:.3g} requests/s, what {first.name} serves with {first.limit} calls at once"
     )
     for name in (load.request_class for load in question.mix):
-        console.print(_table(name, [(each, each.classes[name]) for each in found if name in each.classes]))
-    console.print(_table("all classes", [(each, each.total) for each in found]))
+        console.print(
+            _table(name, question.seconds, [(each, each.classes[name]) for each in found if name in each.classes])
+        )
+    console.print(_table("all classes", question.seconds, [(each, each.total) for each in found]))
     for name, load in degrades_from(found).items():
         say(
             f"{name}: "
@@ -44,24 +46,32 @@ def show(title: str, question: Question, found: Sequence[Predicted]) -> None:
         )
 
 
-def _table(title: str, rows: Sequence[tuple[Predicted, Summary]]) -> Table:
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
+def _table(title: str, seconds: float, rows: Sequence[tuple[Predicted, Summary]]) -> Table:
+    """One class over load, narrow enough for 80 columns; what is left out is in the JSON."""
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, padding=0)
     for heading in (
-        *("load", "requests/s", "offered", "in time", "level 1", "level 2", "level 3", "value"),
-        *("wasted", "calls each", "p50", "p95", "p99"),
+        "load",
+        "asked/s",
+        "in time",
+        "level 1",
+        "level 2",
+        "level 3",
+        "value",
+        "wasted",
+        "p50",
+        "p95",
+        "p99",
     ):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for at, each in rows:
         table.add_row(
             f"{at.load:g}",
-            f"{at.per_second:.3g}",
-            str(each.offered),
+            f"{each.offered / seconds:.3g}",
             f"{each.in_time_share:.1%}",
             *(f"{each.level_share(level):.1%}" for level in (1, 2, 3)),
             f"{each.value:.3f}",
             f"{each.wasted_work:.1%}",
-            f"{each.calls_per_request:.2f}",
-            *(f"{figure:.3g} s" for figure in (each.p50_seconds, each.p95_seconds, each.p99_seconds)),
+            *(f"{figure:.3g}s" for figure in (each.p50_seconds, each.p95_seconds, each.p99_seconds)),
         )
     return table
 

@@ -16,6 +16,7 @@ assumption; who has measured durations names them with --latency, and they are t
 import csv
 import gzip
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -111,7 +112,7 @@ def _text(path: Path, option: str) -> str:
     try:
         data = path.read_bytes()
         return (gzip.decompress(data) if data.startswith(GZIP_MAGIC) else data).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise ConfigurationError(f"{option} {path}: cannot be read as text ({error})") from None
 
 

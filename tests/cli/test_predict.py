@@ -136,6 +136,22 @@ def test_a_trace_with_tokens_gives_arrivals_and_durations(shop: Path, pack):
     ]
 
 
+def test_a_damaged_trace_is_refused_as_one_that_cannot_be_read(shop: Path):
+    packed = bytearray(gzip.compress(AZURE.encode()))
+    packed[10] ^= 0xFF  # the first byte of the compressed data
+    (shop / "trace.gz").write_bytes(packed)
+    done = failsoft("--trace", "trace.gz")
+    assert done.exit_code == 2
+    assert "--trace trace.gz: cannot be read" in done.stderr
+
+
+def test_the_tables_fit_into_eighty_columns(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = failsoft(*QUICK).stdout
+    assert "…" not in shown
+    assert shown.count("level 1 level 2 level 3") == 4
+
+
 def test_a_trace_of_plain_instants_leaves_durations_as_expected(shop: Path):
     (shop / "trace.txt").write_text("3.5\n1\n\n2\n")
     assert predicted("--trace", "trace.txt")["laws"]["large"]["kind"] == "lognormal"
