@@ -4,7 +4,7 @@ A *trace* is CSV, gzipped or not, with the columns of the Azure LLM inference tr
 GeneratedTokens``), or one arrival a line, in seconds. *Latencies* are JSON: tier -> ``{"median_seconds": .8, "sigma": .4}``, or a
 list of measured durations in seconds.
 
-With tokens, a call's time follows its tokens, drawn from the trace::
+With tokens, a call's time follows the tokens of some line of the trace, drawn anew for each call whichever request it serves::
 
     work    = GeneratedTokens + ContextTokens / 400
     seconds = expect x work / median work
