@@ -17,6 +17,7 @@ from pathlib import Path
 
 from failsoft.testing.java import plain_environment
 
+# The guard ends after its watchdog: what the two have inherited, a lock on a folder for one, is free when the guard is gone.
 # $1 is the log, the rest the command. Descriptor 3 is the pipe: the standard input of a background job is /dev/null.
 _GUARD = """
 exec 3<&0
@@ -35,6 +36,7 @@ exec >&- 2>/dev/null 3<&-
 wait $child
 code=$?
 kill $watchdog 2>/dev/null
+wait $watchdog 2>/dev/null
 exit $code
 """
 

@@ -1,3 +1,4 @@
+import fcntl
 import os
 import select
 import signal
@@ -62,6 +63,15 @@ def test_a_kill_ends_it_at_once(tmp_path):
     process = start_and_hear(tmp_path, "echo under way >$W")
     process.kill()
     assert process.exit_code == 128 + signal.SIGKILL
+
+
+def test_a_lock_that_it_inherited_is_free_as_soon_as_it_is_gone(tmp_path):
+    for _ in range(20):
+        lock = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        process = GuardedProcess(["/bin/sleep", "600"], log=tmp_path / "log", keep_open=[lock])
+        os.close(lock)
+        process.kill()
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="watching a process that is not a child needs Linux")
