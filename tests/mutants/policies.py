@@ -1,0 +1,333 @@
+"""Mistakes in the decisions: one group for each promise."""
+
+from tests.mutants.mutant import Mutant
+
+BOARD = "tests/policy/test_breaker_board.py"
+BREAKER = "tests/policy/test_breaker.py"
+COALESCING = "tests/policy/test_coalescing.py"
+LIMITS = "tests/policy/test_stage_limits.py"
+STAGE = "tests/policy/test_stage_machine.py"
+
+_OFFSETS = (
+    Mutant(
+        "commits one offset too far",
+        "failsoft/policy/offsets.py",
+        "return self._open[0] if self._open else self._position",
+        "return self._open[0] + 1 if self._open else self._position",
+        (f"{STAGE}::test_an_offset_is_committed_when_its_result_and_all_before_it_are_acknowledged",),
+    ),
+    Mutant(
+        "commits an offset at arrival",
+        "failsoft/policy/offsets.py",
+        "        self._position = offset + 1\n        return True",
+        "        self._position = offset + 1\n        self.finished(offset)\n        return True",
+        (f"{STAGE}::test_an_offset_is_committed_when_its_result_and_all_before_it_are_acknowledged",),
+    ),
+    Mutant(
+        "counts a late finish of an old assignment",
+        "failsoft/policy/offsets.py",
+        "if found is not None and found[0] == assignment:",
+        "if found is not None:",
+        ("tests/policy/test_offsets.py",),
+    ),
+    Mutant(
+        "takes the result of an old assignment for that of the new one",
+        "failsoft/policy/stage/machine.py",
+        "if work is not None and work.assignment == event.assignment:",
+        "if work is not None:",
+        (f"{STAGE}::test_a_late_acknowledgement_of_an_earlier_assignment_moves_nothing",),
+    ),
+    Mutant(
+        "goes on with what belongs to another worker now",
+        "failsoft/policy/stage/machine.py",
+        "        self._forget(work for work in self._work.values() if work.record.partition in event.partitions)\n",
+        "",
+        (f"{STAGE}::test_what_runs_waits_or_is_being_published_of_a_lost_partition_is_void",),
+    ),
+)
+
+_DEADLINES = (
+    Mutant(
+        "executes what has expired",
+        "failsoft/policy/deadline.py",
+        "return Granted(budget, budget - transit - queue, is_suspect)",
+        "return Granted(budget, max(1.0, budget - transit - queue), is_suspect)",
+        (f"{STAGE}::test_a_request_past_its_deadline_on_arrival_is_never_called",),
+    ),
+    Mutant(
+        "forgets the wait in the log",
+        "failsoft/policy/deadline.py",
+        "budget - transit - queue, is_suspect",
+        "budget - transit, is_suspect",
+        (f"{STAGE}::test_the_wait_in_the_log_counts_as_waiting",),
+    ),
+    Mutant(
+        "believes a sender whose clock is a day off",
+        "failsoft/policy/deadline.py",
+        "transit = 0.0 if is_suspect else",
+        "transit =",
+        ("tests/policy/test_deadline.py::test_clocks_a_minute_apart_do_not_agree_and_the_transit_counts_as_nothing",),
+    ),
+    Mutant(
+        "gives a call a window without reserve",
+        "failsoft/policy/tiers.py",
+        "return min(remaining_seconds - reserve, cap)",
+        "return min(remaining_seconds, cap)",
+        (f"{STAGE}::test_the_window_leaves_time_for_the_next_tier_and_for_publishing",),
+    ),
+    Mutant(
+        "takes the earliest deadline whether it can be met or not",
+        "failsoft/policy/tiers.py",
+        "safe = queue.first_due_from(now + known.safe)",
+        "safe = queue.first_due_from(now)",
+        (f"{STAGE}::test_a_full_tier_passes_over_a_head_that_it_cannot_serve_safely",),
+    ),
+    Mutant(
+        "serves in order of arrival",
+        "failsoft/policy/scheduling.py",
+        "self._entries.insert(bisect_right(self._entries, entry.deadline_at, key=_deadline), entry)",
+        "self._entries.append(entry)",
+        ("tests/policy/test_scheduling.py::test_the_earliest_deadline_comes_first_and_equal_ones_in_order_of_arrival",),
+    ),
+    Mutant(
+        "does not see the last responsible moment",
+        "failsoft/policy/stage/dispatcher.py",
+        "return spare <= 0",
+        "return False",
+        (f"{LIMITS}::test_a_crowd_that_a_lower_tier_works_off_one_by_one_begins_before_its_class_has_lost_patience",),
+    ),
+)
+
+_TIERS = (
+    Mutant(
+        "gives everybody the constant",
+        "failsoft/policy/stage/dispatcher.py",
+        "while lane and lane.head.deadline_at < hopeless_by:",
+        "while lane:",
+        (f"{STAGE}::test_a_request_that_fits_the_full_tier_is_served_by_it_at_once",),
+    ),
+    Mutant(
+        "goes to a lower tier before the class's patience is over",
+        "failsoft/policy/stage/dispatcher.py",
+        "lane.head.waited_seconds(self._now) > known.patience",
+        "lane.head.waited_seconds(self._now) >= 0",
+        (f"{STAGE}::test_a_request_waits_for_the_full_tier_as_long_as_its_class_is_patient",),
+    ),
+    Mutant(
+        "does not count what waits in the log",
+        "failsoft/policy/stage/dispatcher.py",
+        "count = len(lane) + self._backlog[lane.request_class]",
+        "count = len(lane)",
+        (f"{STAGE}::test_a_log_deeper_than_the_full_tier_works_off_in_time_lets_a_lower_tier_take_the_head",),
+    ),
+    Mutant(
+        "leaves a flooded class no share of the full tier",
+        "failsoft/policy/stage/dispatcher.py",
+        "return min(overdue, key=lambda work: charged(work.lane[0]), default=earliest)",
+        "return earliest",
+        (f"{STAGE}::test_an_interactive_flood_leaves_the_other_classes_their_share_of_the_full_tier",),
+    ),
+    Mutant(
+        "answers from below the floor",
+        "failsoft/policy/stage/machine.py",
+        "next((tier for tier in self._answers if tier.level <= floor), None)",
+        "next(iter(self._answers), None)",
+        (f"{STAGE}::test_a_class_whose_floor_has_nothing_left_is_unavailable_and_never_answered_from_below",),
+    ),
+    Mutant(
+        "lets a sender lower the floor of its class",
+        "failsoft/policy/stage/machine.py",
+        "else min(known.floor, event.floor)",
+        "else event.floor",
+        (f"{STAGE}::test_a_request_may_not_ask_for_less_than_its_class",),
+    ),
+)
+
+_LATENCY = (
+    Mutant(
+        "counts calls that were cut in the q99 of answers",
+        "failsoft/policy/latency.py",
+        "(q99,) = answers.quantiles((0.99,))",
+        "(q99,) = everything.quantiles((0.99,))",
+        (
+            "tests/policy/test_latency.py::test_while_a_model_hangs_the_cap_of_its_window_stays_what_its_answers_made_it",
+        ),
+    ),
+    Mutant(
+        "leaves calls that were cut out, so that a hang looks fast",
+        "failsoft/policy/latency.py",
+        "            everything.merge(slot.censored)\n",
+        "",
+        (
+            "tests/policy/test_latency.py::test_a_call_that_was_cut_counts_where_being_in_time_is_asked_and_not_as_an_answer",
+        ),
+    ),
+    Mutant(
+        "never probes an endpoint that has stalled",
+        "failsoft/policy/stall.py",
+        "return in_flight < self._allowed and now >= self.retry_at",
+        "return self._probing_since is None",
+        (f"{STAGE}::test_a_tier_that_has_stopped_answering_is_probed_with_one_call_at_a_time",),
+    ),
+    Mutant(
+        "feeds a hang with all permits",
+        "failsoft/policy/stall.py",
+        "        self._allowed = 1\n",
+        "",
+        (f"{STAGE}::test_a_tier_that_has_stopped_answering_is_probed_with_one_call_at_a_time",),
+    ),
+)
+
+_BREAKER = (
+    Mutant(
+        "has a breaker that never opens",
+        "failsoft/policy/breaker.py",
+        "        if causes:\n            self._trip(causes, now)",
+        "        del causes",
+        (f"{STAGE}::test_an_endpoint_that_keeps_failing_is_not_called_until_its_breaker_lets_a_probe_through",),
+    ),
+    Mutant(
+        "closes a breaker on a stale epoch",
+        "failsoft/policy/breaker.py",
+        "is_news = heard.order > self.word.order",
+        "is_news = heard.order != self.word.order",
+        (f"{BREAKER}::test_a_late_close_of_an_earlier_epoch_is_ignored",),
+    ),
+    Mutant(
+        "lets all through while half-open",
+        "failsoft/policy/breaker.py",
+        "is_full = len(probes) >= self._settings.permitted_number_of_calls_in_half_open",
+        "is_full = False",
+        (f"{BREAKER}::test_three_probes_are_in_flight_at_most_and_five_good_ones_close_it",),
+    ),
+    Mutant(
+        "lets a call of before the opening vote on the probing",
+        "failsoft/policy/breaker.py",
+        "if permission.generation != self.generation or result is CallResult.IGNORED:",
+        "if result is CallResult.IGNORED:",
+        (f"{BREAKER}::test_a_call_admitted_before_the_opening_does_not_vote_afterwards",),
+    ),
+    Mutant(
+        "lets one broken worker close an endpoint for all",
+        "failsoft/policy/breaker_board.py",
+        "return Pool(total, total - most_trouble,",
+        "return Pool(total, total,",
+        (f"{BOARD}::test_the_rest_leaves_out_whoever_has_most_trouble_oneself_too",),
+    ),
+    Mutant(
+        "takes a busy endpoint for a broken one",
+        "failsoft/policy/stage/endpoint.py",
+        "Verdict.BACKPRESSURE: CallResult.IGNORED,",
+        "Verdict.BACKPRESSURE: CallResult.FAILED,",
+        (f"{LIMITS}::test_a_busy_endpoint_is_no_broken_one",),
+    ),
+)
+
+_RETRIES = (
+    Mutant(
+        "retries without asking the budget",
+        "failsoft/policy/stage/dispatcher.py",
+        "        if not endpoint.try_withdraw(work.record.request_class, now=now):\n            return False\n",
+        "",
+        (f"{STAGE}::test_a_retry_that_the_budget_does_not_pay_for_is_the_next_tier",),
+    ),
+    Mutant(
+        "retries where no time is left for it",
+        "failsoft/policy/stage/dispatcher.py",
+        "return wait if wait is not None and remaining - wait >= needed else None",
+        "return wait",
+        (f"{LIMITS}::test_a_retry_for_which_no_time_is_left_is_the_next_tier_at_once",),
+    ),
+    Mutant(
+        "retries a timeout at the same tier",
+        "failsoft/policy/stage/dispatcher.py",
+        "elif event.verdict in {Verdict.TRANSIENT, Verdict.UNREACHABLE} and",
+        "elif event.verdict in {Verdict.TRANSIENT, Verdict.UNREACHABLE, Verdict.TIMEOUT} and",
+        (f"{STAGE}::test_no_tier_is_called_twice_for_one_request",),
+    ),
+    Mutant(
+        "waits for a busy endpoint past the class's patience",
+        "failsoft/policy/stage/dispatcher.py",
+        "if wait is not None and work.waited_seconds(self._now) + wait > self._terms(work).patience:",
+        "if wait is None:",
+        (f"{LIMITS}::test_a_busy_endpoint_is_waited_for_no_longer_than_the_class_is_patient_in_all",),
+    ),
+    Mutant(
+        "lets the quiet past pay for a storm of retries",
+        "failsoft/policy/retry_budget.py",
+        "while self._deposits and self._deposits[0][0] <= self._slot(now) - _SLOTS:",
+        "while self._deposits and self._deposits[0][0] < 0:",
+        ("tests/policy/test_retry_budget.py::test_the_quiet_past_pays_for_no_storm",),
+    ),
+    Mutant(
+        "executes a request as often as the budget pays for",
+        "failsoft/policy/retry_budget.py",
+        "return executions < (EXECUTIONS_MAX_REDELIVERED if is_redelivery else EXECUTIONS_MAX)",
+        "return executions >= 0",
+        (f"{LIMITS}::test_a_request_is_executed_three_times_at_a_tier_whatever_the_budget_would_pay_for",),
+    ),
+)
+
+_PERMITS = (
+    Mutant(
+        "never gives a permit back",
+        "failsoft/policy/concurrency.py",
+        "self.in_flight -= 1",
+        "self.in_flight -= 0",
+        (f"{STAGE}::test_a_fallback_gives_its_permit_back",),
+    ),
+    Mutant(
+        "gives a permit back before its call is over",
+        "failsoft/policy/stage/machine.py",
+        "        if event.is_over:\n",
+        "        if not event.is_over or event.is_over:\n",
+        (f"{STAGE}::test_a_call_that_cannot_be_cut_holds_its_permit_until_it_is_really_over",),
+    ),
+    Mutant(
+        "does not hear an endpoint that says it is busy",
+        "failsoft/policy/concurrency.py",
+        "self._move(self.value * HALVING)",
+        "self._move(self.value)",
+        ("tests/policy/test_concurrency.py::test_a_refusal_halves_the_limit_once_a_round_trip",),
+    ),
+    Mutant(
+        "takes records while it drains",
+        "failsoft/policy/stage/machine.py",
+        "return 0 if self._is_draining or is_full else",
+        "return 0 if is_full else",
+        (f"{STAGE}::test_there_is_no_room_while_draining",),
+    ),
+)
+
+_SHARING = (
+    Mutant(
+        "drops the followers with the leader",
+        "failsoft/policy/flight.py",
+        "return not self._waiters",
+        "return self.leader not in self._waiters",
+        (f"{COALESCING}::test_when_the_leaders_deadline_comes_the_followers_are_served_all_the_same",),
+    ),
+    Mutant(
+        "lets a request join an answer that comes too late for it",
+        "failsoft/policy/flight.py",
+        "return level <= waiter.floor and self._answers_by(now) <= waiter.deadline_at",
+        "return level <= waiter.floor",
+        (f"{COALESCING}::test_a_running_flight_is_joined_by_whoever_accepts_its_level_and_has_the_time",),
+    ),
+    Mutant(
+        "keeps what a failing model said as an answer",
+        "failsoft/policy/answers.py",
+        "if outcome is not Outcome.OK or kept.bytes",
+        "if kept.bytes",
+        ("tests/policy/test_answers.py::test_only_what_was_ok_is_kept",),
+    ),
+    Mutant(
+        "sheds the urgent first",
+        "failsoft/policy/admission.py",
+        "enumerate(reversed(classes))",
+        "enumerate(classes)",
+        ("tests/policy/test_admission.py::test_the_less_urgent_of_the_classes_under_pressure_are_shed_first",),
+    ),
+)
+
+POLICIES = (*_OFFSETS, *_DEADLINES, *_TIERS, *_LATENCY, *_BREAKER, *_RETRIES, *_PERMITS, *_SHARING)

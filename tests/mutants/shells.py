@@ -1,0 +1,127 @@
+"""Mistakes in what carries the decisions out, and in those who judge: runtime, Kafka, simulator, trials."""
+
+from tests.mutants.mutant import Mutant
+
+CALLS = "tests/runtime/test_calls.py"
+INBOX = "tests/kafka/test_inbox.py"
+INVARIANTS = "tests/simulation/test_invariants.py"
+RUNNER = "tests/runtime/test_runner.py"
+
+_RUNTIME = (
+    Mutant(
+        "counts a result as published before the broker has it",
+        "failsoft/runtime/runner.py",
+        "        ending = await self._publisher.publish(held, action.ending, end)\n",
+        "        self.feed(Published(action.record, action.assignment))\n"
+        "        ending = await self._publisher.publish(held, action.ending, end)\n",
+        (f"{RUNNER}::test_nothing_is_committed_before_its_result_is_acknowledged",),
+    ),
+    Mutant(
+        "forgets a commit that the group did not take",
+        "failsoft/runtime/runner.py",
+        "self._to_commit = {**left, **self._to_commit}",
+        "self._to_commit = {**self._to_commit}",
+        (f"{RUNNER}::test_a_commit_that_the_group_did_not_take_is_tried_again",),
+    ),
+    Mutant(
+        "lets a call run past its window",
+        "failsoft/runtime/calls.py",
+        "call_at(call.window_ends_at, self._cut, call_id)",
+        "call_at(call.window_ends_at + 3600, self._cut, call_id)",
+        (f"{RUNNER}::test_a_call_is_cut_at_its_window_and_the_next_tier_answers_in_time",),
+    ),
+    Mutant(
+        "waits for ever for the end of a call that is over",
+        "failsoft/runtime/calls.py",
+        "is_over = under_way.running.over.done()  # it may be",
+        "is_over = False  # it may be",
+        (f"{CALLS}::test_a_call_that_is_over_when_it_is_cut_does_not_hold_its_slot",),
+    ),
+    Mutant(
+        "writes no dead letter",
+        "failsoft/runtime/publisher.py",
+        "if ending.dead_letter:",
+        "if ending.dead_letter and held.fetched is None:",
+        (f"{RUNNER}::test_a_malformed_record_is_a_dead_letter_first_and_a_result_then",),
+    ),
+    Mutant(
+        "replies to whatever topic a sender names",
+        "failsoft/runtime/publisher.py",
+        "if topic is None or topic not in self._reply_topics:",
+        "if topic is None:",
+        (f"{RUNNER}::test_a_reply_goes_only_to_topics_that_the_catalogue_allows",),
+    ),
+)
+
+_KAFKA = (
+    Mutant(
+        "shows a result again",
+        "failsoft/kafka/results.py",
+        "is_first = self._seen_at.pop(key, None) is None",
+        "is_first = self._seen_at.pop(key, None) != timestamp",
+        ("tests/kafka/test_results.py::test_the_first_of_an_id_counts_and_the_others_do_not",),
+    ),
+    Mutant(
+        "keeps partitions over a generation that it was not in",
+        "failsoft/kafka/private.py",
+        "self.member_id == earlier.member_id and self.generation == earlier.generation + 1",
+        "self.member_id == earlier.member_id",
+        ("tests/kafka/test_private.py::test_only_the_same_member_in_the_next_generation_follows",),
+    ),
+    Mutant(
+        "commits for an assignment that is over",
+        "failsoft/kafka/membership.py",
+        "            if self._owned.get(partition) == assignment\n",
+        "            if partition in self._owned\n",
+        (f"{INBOX}::test_the_commit_of_a_stale_assignment_is_dropped_and_cannot_rewind",),
+    ),
+    Mutant(
+        "rewinds what it has committed",
+        "failsoft/kafka/membership.py",
+        "if offset > self._committed.get(partition, -1)",
+        "if offset >= 0",
+        (f"{INBOX}::test_a_lower_offset_of_the_same_assignment_is_not_sent",),
+    ),
+)
+
+_SIMULATION = (
+    Mutant(
+        "simulates a group that takes commits of old generations",
+        "failsoft/simulation/world/group.py",
+        "return Answer.OK if generation == self.generation else Answer.ILLEGAL_GENERATION",
+        "return Answer.OK",
+        (
+            "tests/simulation/test_world.py::test_a_commit_is_taken_from_the_member_and_generation_that_own_and_from_nobody_else",
+        ),
+    ),
+    Mutant(
+        "simulates a reader that sees repeats",
+        "failsoft/simulation/world/visible.py",
+        "            return False\n",
+        "            return True\n",
+        ("tests/simulation/test_world.py::test_the_first_result_of_an_id_is_visible_and_its_repeats_are_counted",),
+    ),
+    Mutant(
+        "judges without looking for commits ahead of results",
+        "failsoft/simulation/invariants.py",
+        "if sent.ask.number not in self._with_result:",
+        "if sent.ask.number not in self._accepted:",
+        (f"{INVARIANTS}::test_a_commit_past_a_record_without_a_result_is_noticed",),
+    ),
+    Mutant(
+        "judges without counting what is lost",
+        "failsoft/trials/ledger.py",
+        "lost=len(ids) - len(ended),",
+        "lost=0,",
+        ("tests/trials/test_ledger.py::test_an_accepted_request_without_a_result_is_lost",),
+    ),
+    Mutant(
+        "judges without counting what is seen twice",
+        "failsoft/trials/ledger.py",
+        "visible_repeats=sum(count - 1 for count in self._shown.values()),",
+        "visible_repeats=0,",
+        ("tests/trials/test_ledger.py::test_a_result_that_a_reader_is_shown_twice_is_a_broken_promise",),
+    ),
+)
+
+SHELLS = (*_RUNTIME, *_KAFKA, *_SIMULATION)
