@@ -20,6 +20,8 @@ from failsoft.policy.errors import ConfigurationError, EnvironmentFailure
 
 CLOSE_SECONDS = 5.0
 """Enough for a farewell to a broker that answers; one that does not is not waited for."""
+MISSING_LOOKS, MISSING_LOOK_SECONDS = 8, 0.25
+"""How often a topic that is not there is asked for again: brokers hear of a new one within milliseconds, loaded ones later."""
 
 
 async def connected_consumer(connection: Connection, **options: Any) -> AIOKafkaConsumer:
@@ -49,21 +51,37 @@ async def close_consumer(consumer: AIOKafkaConsumer, *, timeout_seconds: float =
 
 
 async def partition_counts(connection: Connection, topics: Iterable[str]) -> dict[str, int]:
-    """Return how many partitions each topic has; raises ConfigurationError for one that does not exist."""
+    """Return how many partitions each topic has; raises ConfigurationError for one that does not exist.
+
+    A topic that was created a moment ago may not be known yet to the broker that answers, so a missing one is asked for again.
+    """
     hold_back_aiokafka()
     wanted = sorted(set(topics))
     admin = AIOKafkaAdminClient(**connection.client_options())
     try:
         await admin.start()
-        described = await admin.describe_topics(wanted)
+        counts = await _counts(admin, wanted)
+        for _ in range(MISSING_LOOKS):
+            if len(counts) == len(wanted):
+                break
+            await asyncio.sleep(MISSING_LOOK_SECONDS)
+            counts = await _counts(admin, wanted)
     except KafkaError as error:
         raise unreachable(connection, error) from error
     finally:
         await admin.close()
-    counts = {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
-    if missing := [topic for topic in wanted if not counts.get(topic)]:
+    if missing := [topic for topic in wanted if topic not in counts]:
         raise ConfigurationError(f"topics that do not exist: {', '.join(missing)}; run `failsoft topics apply`")
     return counts
+
+
+async def _counts(admin: AIOKafkaAdminClient, topics: list[str]) -> dict[str, int]:
+    described = await admin.describe_topics(topics)
+    return {
+        topic["topic"]: len(topic["partitions"])
+        for topic in described
+        if not topic["error_code"] and topic["partitions"]
+    }
 
 
 def unreachable(connection: Connection, error: Exception) -> EnvironmentFailure:
