@@ -250,9 +250,8 @@ async def test_a_fetcher_that_silently_stops_is_replaced_and_goes_on_where_it_wa
     await until(lambda: len(listener.taken) == 1)
     stopped = inbox._fetchers["batch"]._consumer
     stopped._fetcher._fetch_task.cancel()
-    await outbox.send(
-        stage.topics["batch"], key=None, value=b"1"
-    )  # the fetch that was under way may still bring this one
+    await asyncio.sleep(0.5)  # the fetch that was under way ends within 100 ms; no other is sent
+    await outbox.send(stage.topics["batch"], key=None, value=b"1")
     await outbox.send(stage.topics["batch"], key=None, value=b"2")
     await until(lambda: listener.offsets(Partition("batch", 0)) == [0, 1, 2])
     assert inbox._fetchers["batch"]._consumer is not stopped

@@ -31,7 +31,7 @@ def pipeline_of(server: ModelServer, *, large: str | None = None, key: str | Non
     pipeline = Pipeline("demo")
     stage = pipeline.stage("work")
     url = server.url if large is None else large
-    stage.tier("large", OpenAICompatible("large", url=url, api_key=key, limit=2), expect="50ms")
+    stage.tier("large", OpenAICompatible("large", url=url, api_key=key, limit=2), expect="300ms")
     stage.tier("small", OpenAICompatible("small", url=server.url, limit=8), expect="20ms")
     stage.tier("sorry", Constant({"by": "constant"}))
     return pipeline
