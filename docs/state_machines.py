@@ -26,10 +26,11 @@ waits and what a probe is, is in [policy/breaker.py](../failsoft/policy/breaker.
 words of the other workers; `forced open`, `metrics only` and `released` are an operator's. One that does not enforce begins in
 `metrics_only`, and goes back there when an operator lets go of it.
 """
-RECORD = """## A record
+ERRAND = """## An errand
 
-From its arrival to the acknowledgement of its result: [policy/stage/work.py](../failsoft/policy/stage/work.py). A record that is
-given up because its partition went to another worker leaves from where it stands, without a result: the next owner ends it.
+What waits for a permit and is called, on behalf of one request or of all that share it, from the first wait to the last call:
+[policy/stage/work.py](../failsoft/policy/stage/work.py). The results are published after it. One for which nobody waits any more,
+because the partitions went to another worker, leaves from where it stands, without a result: the next owner ends the requests.
 """
 
 
@@ -38,12 +39,12 @@ def page() -> str:
     breaker = _diagram(
         State.CLOSED.value, ((start.value, end.value, trigger.value) for (start, trigger), end in TRANSITIONS.items())
     )
-    record = _diagram(
+    errand = _diagram(
         Standing.WAITING.value,
         ((start.value, end.value, when) for (start, end), when in MOVES.items()),
-        last=(Standing.PUBLISHING.value, "acknowledged"),
+        last=(Standing.OVER.value, "its requests have ended"),
     )
-    return f"{HEAD}\n{BREAKER}\n{breaker}\n\n{RECORD}\n{record}\n"
+    return f"{HEAD}\n{BREAKER}\n{breaker}\n\n{ERRAND}\n{errand}\n"
 
 
 def _diagram(first: str, arrows: Iterable[tuple[str, str, str]], *, last: tuple[str, str] | None = None) -> str:

@@ -5,17 +5,21 @@ import pytest
 
 from failsoft.policy.breaker_states import TRANSITIONS
 from failsoft.policy.errors import IllegalTransition
-from failsoft.policy.request import RecordId
-from failsoft.policy.stage.work import MOVES, Standing, Work
+from failsoft.policy.request import RecordId, Request
+from failsoft.policy.stage.work import MOVES, Errand, Standing, Work
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCRIPT = runpy.run_path(str(DOCS / "state_machines.py"))
 
 
-def a_work(standing: Standing) -> Work:
-    work = Work(RecordId("batch", 0, 7), 1, 10, request=None, deadline_at=0.0, lane=("batch", 3))
-    work.standing = standing
-    return work
+RECORD = RecordId("batch", 0, 7)
+
+
+def an_errand(standing: Standing) -> Errand:
+    request = Request(RECORD, 1, deadline_at=60.0, budget_seconds=60.0, floor=3, size_bytes=10)
+    errand = Errand(Work(RECORD, 1, 10, request=request), request, lane=("batch", 3), deadline_at=60.0)
+    errand.standing = standing
+    return errand
 
 
 def test_the_page_is_drawn_from_the_tables_that_the_code_runs_by():
@@ -40,15 +44,19 @@ def test_a_page_that_differs_is_found_out(tmp_path, capsys):
 
 @pytest.mark.parametrize("start", Standing)
 @pytest.mark.parametrize("end", Standing)
-def test_a_record_moves_by_the_table_or_not_at_all(start, end):
-    work = a_work(start)
+def test_an_errand_moves_by_the_table_or_not_at_all(start, end):
+    errand = an_errand(start)
     if (start, end) in MOVES:
-        work.move(end)
-        assert work.standing is end
+        errand.move(end)
+        assert errand.standing is end
     else:
         with pytest.raises(IllegalTransition, match=f"cannot go from {start.value} to {end.value}"):
-            work.move(end)
+            errand.move(end)
 
 
 def test_a_record_ends_once():
-    assert not [end for (start, end) in MOVES if start is Standing.PUBLISHING]
+    work = an_errand(Standing.CALLING).work
+    work.end()
+    with pytest.raises(IllegalTransition, match="ended already"):
+        work.end()
+    assert not [end for (start, end) in MOVES if start is Standing.OVER]

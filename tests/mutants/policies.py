@@ -123,7 +123,7 @@ _TIERS = (
     Mutant(
         "leaves a flooded class no share of the full tier",
         "failsoft/policy/stage/dispatcher.py",
-        "return min(overdue, key=lambda work: charged(work.lane[0]), default=earliest)",
+        "return min(overdue, key=lambda errand: charged(errand.lane[0]), default=earliest)",
         "return earliest",
         (f"{STAGE}::test_an_interactive_flood_leaves_the_other_classes_their_share_of_the_full_tier",),
     ),
@@ -227,7 +227,7 @@ _RETRIES = (
     Mutant(
         "retries without asking the budget",
         "failsoft/policy/stage/dispatcher.py",
-        "        if not endpoint.try_withdraw(work.record.request_class, now=now):\n            return False\n",
+        "        if not endpoint.try_withdraw(errand.lane[0], now=now):\n            return False\n",
         "",
         (f"{STAGE}::test_a_retry_that_the_budget_does_not_pay_for_is_the_next_tier",),
     ),
@@ -248,7 +248,7 @@ _RETRIES = (
     Mutant(
         "waits for a busy endpoint past the class's patience",
         "failsoft/policy/stage/dispatcher.py",
-        "if wait is not None and work.waited_seconds(self._now) + wait > self._terms(work).patience:",
+        "if wait is not None and errand.waited_seconds(self._now) + wait > self._terms(errand).patience:",
         "if wait is None:",
         (f"{LIMITS}::test_a_busy_endpoint_is_waited_for_no_longer_than_the_class_is_patient_in_all",),
     ),

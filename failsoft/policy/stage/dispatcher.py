@@ -21,7 +21,7 @@ from failsoft.policy.retry_budget import allows_execution
 from failsoft.policy.scheduling import SAFETY, Credits, Lane, spare_seconds
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage.endpoint import Endpoint, Ticket
-from failsoft.policy.stage.work import LaneKey, Standing, Work
+from failsoft.policy.stage.work import Errand, LaneKey, Standing
 
 KNOWN_TERMS_MAX = 4_096
 """Different budgets for which the rule's figures are kept."""
@@ -33,7 +33,7 @@ HELD_UNTIL = 0.9
 class Start:
     """Call this model tier for this request, for at most this long. The permit is taken."""
 
-    work: Work
+    errand: Errand
     tier: int
     window_seconds: float
     ticket: Ticket
@@ -43,7 +43,7 @@ class Start:
 class GiveUp:
     """No model tier can serve this request in time."""
 
-    work: Work
+    errand: Errand
 
 
 class Dispatcher:
@@ -63,8 +63,8 @@ class Dispatcher:
         self._call_ids = 0
         self._margin = settings.publish_margin_seconds
         self._classes = settings.by_class
-        self._lanes: dict[LaneKey, Lane[Work]] = {}
-        self._urgent: Lane[Work] = Lane("urgent", 0)
+        self._lanes: dict[LaneKey, Lane[Errand]] = {}
+        self._urgent: Lane[Errand] = Lane("urgent", 0)
         self._backlog = dict.fromkeys(self._classes, 0)
         weights = {known.name: known.weight for known in settings.classes}
         self._full_credits, self._lower_credits = Credits(weights), Credits(weights)
@@ -95,36 +95,36 @@ class Dispatcher:
         """How many wait for a permit, per class."""
         counts = dict.fromkeys(self._classes, 0)
         for lane in (*self._lanes.values(), self._urgent):
-            for work in lane:
-                counts[work.record.request_class] += 1
+            for errand in lane:
+                counts[errand.lane[0]] += 1
         return counts
 
     def backlog_seen(self, request_class: ClassName, records: int) -> None:
         """This many records of a class are still in the log."""
         self._backlog[request_class] = records
 
-    def queue(self, work: Work, *, now: float) -> None:
+    def queue(self, errand: Errand, *, now: float) -> None:
         """A new request waits in its lane."""
-        name, floor = work.lane
-        lane = self._lanes.get(work.lane)
+        name, floor = errand.lane
+        lane = self._lanes.get(errand.lane)
         if lane is None:
-            lane = self._lanes[work.lane] = Lane(name, floor)
+            lane = self._lanes[errand.lane] = Lane(name, floor)
         if not lane:
             waiting = {other.request_class for other in self._lanes.values() if other}
             self._full_credits.begin_waiting(name, waiting)
             self._lower_credits.begin_waiting(name, waiting)
         self._look(now)
         if self._allowed(floor):
-            work.fits_full = self._remaining(work) >= self._terms(work).edge
-        lane.push(work)
-        self._spend_ease(work)
+            errand.fits_full = self._remaining(errand) >= self._terms(errand).edge
+        lane.push(errand)
+        self._spend_ease(errand)
 
-    def queue_urgent(self, work: Work) -> None:
+    def queue_urgent(self, errand: Errand) -> None:
         """A request whose call has failed is first in line at the next tier."""
-        work.move(Standing.URGENT)
-        self._urgent.push(work)
+        errand.move(Standing.URGENT)
+        self._urgent.push(errand)
 
-    def retry(self, work: Work, tier: int, event: CallFinished, *, seconds: float, now: float) -> bool:
+    def retry(self, errand: Errand, tier: int, event: CallFinished, *, seconds: float, now: float) -> bool:
         """Whether a failed request is to be tried again at the same tier, and if so, when.
 
         Only what failed fast, for a reason that passes; only where its time, its count and the budget allow it. A busy
@@ -132,34 +132,34 @@ class Dispatcher:
         """
         endpoint = self.endpoints[tier]
         self._look(now)
-        wait = self._wait_before_retry(work, tier, event, seconds)
-        if wait is None or endpoint.is_stopped or not allows_execution(1 + work.retries):
+        wait = self._wait_before_retry(errand, tier, event, seconds)
+        if wait is None or endpoint.is_stopped or not allows_execution(1 + errand.retries):
             return False
-        if not endpoint.try_withdraw(work.record.request_class, now=now):
+        if not endpoint.try_withdraw(errand.lane[0], now=now):
             return False
-        work.retries += 1
-        work.next_tier, work.ready_at, work.delay_seconds = tier, now + wait, wait
-        self.queue_urgent(work)
+        errand.retries += 1
+        errand.next_tier, errand.ready_at, errand.delay_seconds = tier, now + wait, wait
+        self.queue_urgent(errand)
         return True
 
-    def _wait_before_retry(self, work: Work, tier: int, event: CallFinished, seconds: float) -> float | None:
-        remaining = self._remaining(work)
-        needed = self._terms(work).edge if tier == 0 else self._rungs[tier].speed.q50 + self._margin
+    def _wait_before_retry(self, errand: Errand, tier: int, event: CallFinished, seconds: float) -> float | None:
+        remaining = self._remaining(errand)
+        needed = self._terms(errand).edge if tier == 0 else self._rungs[tier].speed.q50 + self._margin
         wait: float | None = None
         if event.verdict is Verdict.BACKPRESSURE and event.retry_after_seconds is not None:
             wait = retry_after_seconds(event.retry_after_seconds, remaining_seconds=remaining)
-            if wait is not None and work.waited_seconds(self._now) + wait > self._terms(work).patience:
+            if wait is not None and errand.waited_seconds(self._now) + wait > self._terms(errand).patience:
                 return None
         elif event.verdict in {Verdict.TRANSIENT, Verdict.UNREACHABLE} and seconds < self._rungs[tier].speed.q50:
-            wait = delay_seconds(work.delay_seconds, remaining_seconds=remaining, random=self._jitter)
+            wait = delay_seconds(errand.delay_seconds, remaining_seconds=remaining, random=self._jitter)
         return wait if wait is not None and remaining - wait >= needed else None
 
-    def discard(self, work: Work) -> None:
+    def discard(self, errand: Errand) -> None:
         """Take a request out, wherever it waits."""
-        if work.standing is Standing.WAITING:
-            self._lanes[work.lane].remove(work)
-        elif work.standing is Standing.URGENT:
-            self._urgent.remove(work)
+        if errand.standing is Standing.WAITING:
+            self._lanes[errand.lane].remove(errand)
+        elif errand.standing is Standing.URGENT:
+            self._urgent.remove(errand)
 
     def dispatch(self, *, now: float) -> list[Start | GiveUp]:
         """Whoever starts or ends now. They wait no more; the permits of those who start are taken."""
@@ -190,62 +190,64 @@ class Dispatcher:
         """How many of the model tiers, from the best, a request with this floor may use."""
         return self._allowed_by_floor[floor]
 
-    def _remaining(self, work: Work) -> float:
-        return work.deadline_at - self._now
+    def _remaining(self, errand: Errand) -> float:
+        return errand.deadline_at - self._now
 
-    def _fits(self, work: Work, tier: int) -> bool:
+    def _fits(self, errand: Errand, tier: int) -> bool:
         """Whether a model tier has an even chance to serve this request in time."""
-        return self._remaining(work) >= self._rungs[tier].speed.q50 + self._margin
+        return self._remaining(errand) >= self._rungs[tier].speed.q50 + self._margin
 
-    def _terms(self, work: Work) -> tiers.Terms:
+    def _terms(self, errand: Errand) -> tiers.Terms:
         """The rule's figures for a request; the same for all of its lane with its budget, until a latency moves."""
-        key = (work.lane, work.budget_seconds)
+        key = (errand.lane, errand.budget_seconds)
         known = self._known_terms.get(key)
         if known is None:
-            name, floor = work.lane
+            name, floor = errand.lane
             known = self._known_terms[key] = tiers.terms(
                 self._rungs,
                 self._allowed(floor),
                 share=self._classes[name].patience,
-                budget_seconds=work.budget_seconds,
+                budget_seconds=errand.budget_seconds,
                 margin_seconds=self._margin,
             )
         return known
 
-    def _filled(self, tier: int) -> list[Lane[Work]]:
+    def _filled(self, tier: int) -> list[Lane[Errand]]:
         """The lanes in which somebody waits who may use this model tier."""
         return [lane for lane in self._lanes.values() if lane and tier < self._allowed(lane.floor)]
 
     def _serve_urgent(self) -> None:
-        for work in list(self._urgent):
-            if self._now < work.ready_at:
+        for errand in list(self._urgent):
+            if self._now < errand.ready_at:
                 continue
-            fits = [tier for tier in range(work.next_tier, self._allowed(work.lane[1])) if self._suits(work, tier)]
+            fits = [
+                tier for tier in range(errand.next_tier, self._allowed(errand.lane[1])) if self._suits(errand, tier)
+            ]
             free = next((tier for tier in fits if self.endpoints[tier].is_open(self._now)), None)
             if free is not None:
-                self._urgent.remove(work)
-                self._start(work, free)
+                self._urgent.remove(errand)
+                self._start(errand, free)
             elif not fits:
-                self._urgent.remove(work)
-                self._give_up(work)
+                self._urgent.remove(errand)
+                self._give_up(errand)
 
-    def _suits(self, work: Work, tier: int) -> bool:
+    def _suits(self, errand: Errand, tier: int) -> bool:
         """Whether a tier may be called for this request: the full tier keeps the next one's reserve."""
-        return self._fits(work, tier) and (tier > 0 or self._remaining(work) >= self._terms(work).edge)
+        return self._fits(errand, tier) and (tier > 0 or self._remaining(errand) >= self._terms(errand).edge)
 
     def _end_hopeless(self) -> None:
         """Heads that no model tier can serve in time; one of them may be the probe of a tier that stands idle."""
         for lane in self._lanes.values():
             hopeless_by = self._now + self._hopeless_below[lane.floor]
             while lane and lane.head.deadline_at < hopeless_by:
-                work = lane.head
-                lane.remove(work)
+                errand = lane.head
+                lane.remove(errand)
                 allowed = range(self._allowed(lane.floor))
                 probe = next((tier for tier in allowed if self.endpoints[tier].is_worth_a_probe(self._now)), None)
-                if probe is not None and self._remaining(work) > self._margin:
-                    self._start(work, probe)
+                if probe is not None and self._remaining(errand) > self._margin:
+                    self._start(errand, probe)
                 else:
-                    self._give_up(work)
+                    self._give_up(errand)
 
     def _start_full(self) -> None:
         while self.endpoints and self.endpoints[0].is_open(self._now):
@@ -254,25 +256,25 @@ class Dispatcher:
                 return
             self._take(chosen, 0, self._full_credits)
 
-    def _choose_full(self, lanes: list[Lane[Work]]) -> Work | None:
+    def _choose_full(self, lanes: list[Lane[Errand]]) -> Errand | None:
         """The earliest deadline that is safe, unless another class has waited long and its weighted share is due."""
         terms = {lane: self._terms(lane.head) for lane in lanes}
         candidates = {lane: tiers.candidate(lane, terms[lane], now=self._now) for lane in lanes}
-        willing = {lane: work for lane, work in candidates.items() if work is not None}
+        willing = {lane: errand for lane, errand in candidates.items() if errand is not None}
         if not willing:
             return self._choose_probe(lanes)
         charged = self._full_credits.charged
         earliest = min(willing.values(), key=_deadline)
         ahead = charged(earliest.lane[0]) - tiers.FLOOR_SLACK * self._rungs[0].speed.mean
         overdue = [
-            work
-            for lane, work in willing.items()
+            errand
+            for lane, errand in willing.items()
             if charged(lane.request_class) < ahead
             and lane.head.waited_seconds(self._now) > tiers.FLOOR_FROM * terms[lane].patience
         ]
-        return min(overdue, key=lambda work: charged(work.lane[0]), default=earliest)
+        return min(overdue, key=lambda errand: charged(errand.lane[0]), default=earliest)
 
-    def _choose_probe(self, lanes: list[Lane[Work]]) -> Work | None:
+    def _choose_probe(self, lanes: list[Lane[Errand]]) -> Errand | None:
         """Nobody fits the full tier. If it stands idle, the one with the most time tries it, its reserve kept back."""
         if not lanes or not self.endpoints[0].is_worth_a_probe(self._now):
             return None
@@ -287,7 +289,7 @@ class Dispatcher:
                 return
             self._take(chosen, tier, self._lower_credits)
 
-    def _choose_lower(self, lanes: list[Lane[Work]], tier: int) -> Work | None:
+    def _choose_lower(self, lanes: list[Lane[Errand]], tier: int) -> Errand | None:
         """Who cannot wait any longer; else who has been refused for as long as its class is patient."""
         refused = [lane for lane in lanes if self._is_refused(lane)]
         first = min(refused, key=lambda lane: self._lower_credits.charged(lane.request_class), default=None)
@@ -297,15 +299,15 @@ class Dispatcher:
                 return pressed.head
         return None if first is None else first.head
 
-    def _spend_ease(self, work: Work) -> None:
+    def _spend_ease(self, errand: Errand) -> None:
         """One more waits: the others have its service less to spare, and it may have less than they."""
         count = sum(map(len, self._lanes.values()))
         for tier, rung in enumerate(self._rungs):
             each = SAFETY * rung.seconds_each
-            own = work.deadline_at - rung.speed.q99 - self._margin - count * each
+            own = errand.deadline_at - rung.speed.q99 - self._margin - count * each
             self._at_ease_until[tier] = min(self._at_ease_until[tier] - each, own)
 
-    def _must_run_now(self, lanes: list[Lane[Work]], tier: int) -> bool:
+    def _must_run_now(self, lanes: list[Lane[Errand]], tier: int) -> bool:
         """Whether waiting longer would make this tier late for somebody. Looked at again only when the spare time is used up."""
         if self._now < self._at_ease_until[tier]:
             return False
@@ -320,44 +322,44 @@ class Dispatcher:
         self._at_ease_until[tier] = self._now + spare if len(lanes) == len(self._filled(tier)) else -math.inf
         return spare <= 0
 
-    def _is_refused(self, lane: Lane[Work]) -> bool:
+    def _is_refused(self, lane: Lane[Errand]) -> bool:
         known = self._terms(lane.head)
         count = len(lane) + self._backlog[lane.request_class]
         has_waited = lane.head.waited_seconds(self._now) > known.patience
         return has_waited or count > known.limit or self._remaining(lane.head) < known.edge
 
-    def _take(self, work: Work, tier: int, ledger: Credits) -> None:
-        self._lanes[work.lane].remove(work)
-        ledger.charge(work.lane[0], self._rungs[tier].speed.mean)
-        self._start(work, tier)
+    def _take(self, errand: Errand, tier: int, ledger: Credits) -> None:
+        self._lanes[errand.lane].remove(errand)
+        ledger.charge(errand.lane[0], self._rungs[tier].speed.mean)
+        self._start(errand, tier)
 
-    def _give_up(self, work: Work) -> None:
-        self._note_passed_over(work)
-        self._next.append(GiveUp(work))
+    def _give_up(self, errand: Errand) -> None:
+        self._note_passed_over(errand)
+        self._next.append(GiveUp(errand))
 
-    def _note_passed_over(self, work: Work) -> None:
+    def _note_passed_over(self, errand: Errand) -> None:
         """Why the full tier did not take it, unless a call has said why."""
-        if work.reason is Reason.NONE:
+        if errand.reason is Reason.NONE:
             is_stopped = bool(self.endpoints) and self.endpoints[0].is_stopped
-            work.reason = Reason.BREAKER_OPEN if is_stopped else work.passed_over_reason
+            errand.reason = Reason.BREAKER_OPEN if is_stopped else errand.passed_over_reason
 
-    def _start(self, work: Work, tier: int) -> None:
+    def _start(self, errand: Errand, tier: int) -> None:
         if tier > 0:
-            self._note_passed_over(work)
+            self._note_passed_over(errand)
         self._call_ids += 1
         endpoint = self.endpoints[tier]
-        if tier not in work.tried:
-            work.tried.add(tier)
-            endpoint.deposit(work.record.request_class, now=self._now)
+        if tier not in errand.tried:
+            errand.tried.add(tier)
+            endpoint.deposit(errand.lane[0], now=self._now)
         window_seconds = tiers.window_seconds(
             self._rungs,
             tier,
-            self._allowed(work.lane[1]),
-            remaining_seconds=self._remaining(work),
+            self._allowed(errand.lane[1]),
+            remaining_seconds=self._remaining(errand),
             margin_seconds=self._margin,
         )
-        self._next.append(Start(work, tier, window_seconds, endpoint.start(self._call_ids, now=self._now)))
+        self._next.append(Start(errand, tier, window_seconds, endpoint.start(self._call_ids, now=self._now)))
 
 
-def _deadline(work: Work) -> float:
-    return work.deadline_at
+def _deadline(errand: Errand) -> float:
+    return errand.deadline_at

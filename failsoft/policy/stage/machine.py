@@ -6,7 +6,7 @@ reads no clock, rolls no dice and does no I/O: the asyncio shell and the simulat
 
 Two shapes were weighed. A machine per request with a shared scheduler reads well for one request, but every rule here is
 about *which* request a free permit takes, so the scheduler would have held all state anyway. So: one machine, in which a
-record is a small ``Work`` that moves waiting -> calling -> publishing, and every event ends in the same dispatch.
+record is a small ``Work`` that waits for an ``Errand``, and every event ends in the same dispatch.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -36,7 +36,7 @@ from failsoft.policy.request import ClassName, RecordId, Request
 from failsoft.policy.settings import StageSettings, TierSettings
 from failsoft.policy.stage.dispatcher import Dispatcher, Start
 from failsoft.policy.stage.endpoint import Condition, Ticket
-from failsoft.policy.stage.work import Standing, Work
+from failsoft.policy.stage.work import Errand, Standing, Work
 
 TICK_SECONDS = 0.02
 """While something waits, time alone changes decisions. 100 ms made no measurable loss; 20 ms costs 0.3 % of a core."""
@@ -53,10 +53,10 @@ _FALLBACK_REASONS = {
 
 
 class _Call:
-    __slots__ = ("is_reported", "ticket", "tier", "work")
+    __slots__ = ("errand", "is_reported", "ticket", "tier")
 
-    def __init__(self, work: Work, tier: int, ticket: Ticket) -> None:
-        self.work: Work | None = work
+    def __init__(self, errand: Errand, tier: int, ticket: Ticket) -> None:
+        self.errand: Errand | None = errand
         self.tier = tier
         self.ticket = ticket
         self.is_reported = False
@@ -156,7 +156,7 @@ class StageMachine:
         if assignment is None:
             self._actions.append(Forget(event.record))
         elif event.is_malformed:
-            work = self._hold(event, assignment, None, deadline_at=self._now, floor=0)
+            work = self._hold(event, assignment, None)
             self._end(work, Outcome.INVALID, Reason.MALFORMED, dead_letter=True)
         else:
             self._admit(event, assignment)
@@ -175,20 +175,17 @@ class StageMachine:
         floor = known.floor if event.floor is None else min(known.floor, event.floor)
         wait_until = min(deadline_at, self._now + HIGHER_FLOOR_WAIT_SECONDS) if floor < known.floor else deadline_at
         request = Request(event.record, assignment, deadline_at, granted.budget_seconds, floor, event.size_bytes)
-        work = self._hold(event, assignment, request, deadline_at=wait_until, floor=floor)
+        work = self._hold(event, assignment, request)
         if granted.remaining_seconds < -GRACE_SECONDS:
             self._end(work, Outcome.EXPIRED, Reason.DEADLINE_PASSED)
         else:
-            self._dispatcher.queue(work, now=self._now)
+            work.errand = Errand(work, request, lane=(known.name, floor), deadline_at=wait_until)
+            self._dispatcher.queue(work.errand, now=self._now)
 
-    def _hold(
-        self, event: Arrived, assignment: int, request: Request | None, *, deadline_at: float, floor: int
-    ) -> Work:
-        lane = (event.record.request_class, floor)
-        work = Work(event.record, assignment, event.size_bytes, request=request, deadline_at=deadline_at, lane=lane)
-        self._work[event.record] = work
-        self._held_records[lane[0]] += 1
-        self._held_bytes[lane[0]] += event.size_bytes
+    def _hold(self, event: Arrived, assignment: int, request: Request | None) -> Work:
+        work = self._work[event.record] = Work(event.record, assignment, event.size_bytes, request=request)
+        self._held_records[event.record.request_class] += 1
+        self._held_bytes[event.record.request_class] += event.size_bytes
         return work
 
     def _drop(self, work: Work) -> None:
@@ -202,27 +199,27 @@ class StageMachine:
         call = self._calls.get(event.call_id)
         if call is None or call.is_reported:
             raise IllegalTransition(f"call {event.call_id} finished twice, or was never started")
-        work, call.work, call.is_reported = call.work, None, True
+        errand, call.errand, call.is_reported = call.errand, None, True
         seconds = self._now - call.ticket.started_at
         endpoint = self._endpoints[call.tier]
-        endpoint.finish(call.ticket, event.verdict, is_wanted=work is not None, now=self._now)
+        endpoint.finish(call.ticket, event.verdict, is_wanted=errand is not None, now=self._now)
         if event.is_over:
             self._on_slot_freed(SlotFreed(event.call_id))
-        if work is not None:
-            work.call_seconds += seconds
-            work.call_id = None
-            self._after_call(work, call.tier, event, seconds)
+        if errand is not None:
+            errand.call_seconds += seconds
+            errand.call_id = None
+            self._after_call(errand, call.tier, event, seconds)
 
-    def _after_call(self, work: Work, tier: int, event: CallFinished, seconds: float) -> None:
+    def _after_call(self, errand: Errand, tier: int, event: CallFinished, seconds: float) -> None:
         if event.verdict is Verdict.OK:
-            self._end_served(work, self._endpoints[tier].settings, event.call_id)
+            self._end_served(errand, self._endpoints[tier].settings, event.call_id)
         elif event.verdict is Verdict.REFUSED:
-            self._end(work, Outcome.INVALID, Reason.REQUEST_REFUSED, call_id=event.call_id)
+            self._end(errand.work, Outcome.INVALID, Reason.REQUEST_REFUSED, call_id=event.call_id)
         else:
-            work.reason = _FALLBACK_REASONS[event.verdict]
-            if not self._dispatcher.retry(work, tier, event, seconds=seconds, now=self._now):
-                work.next_tier, work.ready_at = tier + 1, self._now
-                self._dispatcher.queue_urgent(work)
+            errand.reason = _FALLBACK_REASONS[event.verdict]
+            if not self._dispatcher.retry(errand, tier, event, seconds=seconds, now=self._now):
+                errand.next_tier, errand.ready_at = tier + 1, self._now
+                self._dispatcher.queue_urgent(errand)
 
     def _on_slot_freed(self, event: SlotFreed) -> None:
         call = self._calls.pop(event.call_id, None)
@@ -231,22 +228,23 @@ class StageMachine:
 
     # A request ends.
 
-    def _end_served(self, work: Work, tier: TierSettings, call_id: int | None = None) -> None:
-        reason = work.reason if tier.level > self._wanted_level else Reason.NONE
-        self._end(work, Outcome.OK, reason, tier=tier, call_id=call_id)
+    def _end_served(self, errand: Errand, tier: TierSettings, call_id: int | None = None) -> None:
+        reason = errand.reason if tier.level > self._wanted_level else Reason.NONE
+        self._end(errand.work, Outcome.OK, reason, tier=tier, call_id=call_id)
 
-    def _end_unserved(self, work: Work) -> None:
+    def _end_unserved(self, errand: Errand) -> None:
         """No model tier can be in time: an answer that is there at once, else the reason why there is none."""
-        _, floor = work.lane
+        _, floor = errand.lane
+        work = errand.work
         answer = next((tier for tier in self._answers if tier.level <= floor), None)
         if answer is not None:
-            self._end_served(work, answer)
+            self._end_served(errand, answer)
         elif work.request is not None and self._now >= work.request.deadline_at:
-            self._end(work, Outcome.EXPIRED, work.reason if work.executions else Reason.DEADLINE_PASSED)
+            self._end(work, Outcome.EXPIRED, errand.reason if errand.executions else Reason.DEADLINE_PASSED)
         elif self._settings.tiers[-1].level > floor:
             self._end(work, Outcome.UNAVAILABLE, Reason.FLOOR)
         else:
-            self._end(work, Outcome.FAILED if work.executions else Outcome.UNAVAILABLE, work.reason)
+            self._end(work, Outcome.FAILED if errand.executions else Outcome.UNAVAILABLE, errand.reason)
 
     def _end(
         self,
@@ -258,16 +256,21 @@ class StageMachine:
         call_id: int | None = None,
         dead_letter: bool = False,
     ) -> None:
-        work.move(Standing.PUBLISHING)
+        errand = work.errand
+        call_seconds = 0.0
+        if errand is not None:
+            errand.move(Standing.OVER)
+            call_seconds = errand.call_seconds
+        work.end()
         ending = Ending(
             outcome=outcome,
             reason=reason,
             tier=None if tier is None else tier.name,
             level=None if tier is None else tier.level,
             wanted_level=self._wanted_level,
-            executions=work.executions,
-            queue_seconds=max(0.0, work.waited_seconds(self._now) - work.call_seconds),
-            call_seconds=work.call_seconds,
+            executions=0 if errand is None else errand.executions,
+            queue_seconds=max(0.0, work.waited_seconds(self._now) - call_seconds),
+            call_seconds=call_seconds,
             slack_seconds=0.0 if work.request is None else work.request.deadline_at - self._now,
             dead_letter=dead_letter,
         )
@@ -299,7 +302,9 @@ class StageMachine:
     def _on_drain_requested(self, _: DrainRequested) -> None:
         """What was not started stands uncommitted in the log: the next owner takes it sooner than we could."""
         self._is_draining = True
-        self._forget(work for work in self._work.values() if work.standing is Standing.WAITING)
+        self._forget(
+            work for work in self._work.values() if work.errand is not None and work.errand.standing is Standing.WAITING
+        )
 
     def _on_backlog_seen(self, event: BacklogSeen) -> None:
         self._dispatcher.backlog_seen(event.request_class, event.records)
@@ -322,12 +327,16 @@ class StageMachine:
 
     def _forget(self, works: Iterable[Work]) -> None:
         for work in list(works):
-            self._dispatcher.discard(work)
-            if work.call_id is not None:
-                self._calls[work.call_id].work = None
-                self._actions.append(CancelCall(work.call_id))
+            if work.errand is not None:
+                self._abandon(work.errand)
             self._drop(work)
             self._actions.append(Forget(work.record))
+
+    def _abandon(self, errand: Errand) -> None:
+        self._dispatcher.discard(errand)
+        if errand.call_id is not None:
+            self._calls[errand.call_id].errand = None
+            self._actions.append(CancelCall(errand.call_id))
 
     # Who runs next.
 
@@ -336,21 +345,21 @@ class StageMachine:
             if isinstance(decided, Start):
                 self._start(decided)
             else:
-                self._end_unserved(decided.work)
+                self._end_unserved(decided.errand)
 
     def _start(self, start: Start) -> None:
-        work, call_id = start.work, start.ticket.call_id
-        work.call_id = call_id
-        work.executions += 1
-        work.move(Standing.CALLING)
-        self._calls[call_id] = _Call(work, start.tier, start.ticket)
+        errand, call_id = start.errand, start.ticket.call_id
+        errand.call_id = call_id
+        errand.executions += 1
+        errand.move(Standing.CALLING)
+        self._calls[call_id] = _Call(errand, start.tier, start.ticket)
         self._actions.append(
             StartCall(
                 call_id=call_id,
-                record=work.record,
+                record=errand.work.record,
                 tier=self._endpoints[start.tier].settings.name,
                 window_ends_at=self._now + start.window_seconds,
-                deadline_at=work.deadline_at,
-                execution=work.executions,
+                deadline_at=errand.deadline_at,
+                execution=errand.executions,
             )
         )

@@ -1,4 +1,12 @@
-"""What the machine remembers of one record from arrival to acknowledged result."""
+"""What the machine remembers: of each record until its result is acknowledged, of each errand until its last call is over.
+
+A *work* is one record in this worker's hands. It has a deadline and a floor of its own and ends exactly once. An *errand* is what
+waits for a permit and is called, on behalf of one work or, where equal requests share an execution, of all aboard of a flight.
+
+Two shapes were weighed. One object for both is smaller while every record has its own execution; with shared ones the record that
+began an execution may end, by its deadline or because its partition is lost, while the execution goes on for the rest, so half of
+its fields would belong to somebody who is gone. So: two objects, and a work knows its errand for as long as it waits for it.
+"""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -8,28 +16,28 @@ from failsoft.policy.outcome import Reason
 from failsoft.policy.request import ClassName, RecordId, Request
 
 LaneKey = tuple[ClassName, int]
-"""Class and effective floor: all requests of a lane may use the same tiers."""
+"""Class and effective floor: all errands of a lane may use the same tiers."""
 
 
 class Standing(Enum):
-    """Where a record stands. What may follow what is :data:`MOVES`; the documentation draws its diagram from that."""
+    """Where an errand stands. What may follow what is :data:`MOVES`; the documentation draws its diagram from that."""
 
     WAITING = "waiting"
     URGENT = "urgent"
     """A call has failed it: it is first in line, at the next tier or, after a pause, at the same one."""
     CALLING = "calling"
-    PUBLISHING = "publishing"
+    OVER = "over"
 
 
 MOVES: Mapping[tuple[Standing, Standing], str] = {
     (Standing.WAITING, Standing.CALLING): "a permit is free for it",
-    (Standing.WAITING, Standing.PUBLISHING): "no model can be in time, or it is no request",
+    (Standing.WAITING, Standing.OVER): "no model can be in time",
     (Standing.CALLING, Standing.URGENT): "the call failed: retry or next tier",
-    (Standing.CALLING, Standing.PUBLISHING): "answered, or refused as a request",
+    (Standing.CALLING, Standing.OVER): "answered, or refused as a request",
     (Standing.URGENT, Standing.CALLING): "a permit is free for it",
-    (Standing.URGENT, Standing.PUBLISHING): "no model that is left can be in time",
+    (Standing.URGENT, Standing.OVER): "no model that is left can be in time",
 }
-"""Every move there is, and when it happens. Nothing comes back from PUBLISHING, so a record ends once."""
+"""Every move there is, and when it happens. Nothing comes back from OVER."""
 
 
 class Work:
@@ -37,45 +45,71 @@ class Work:
 
     Args:
         request: the request; None of a record that could not be read.
+
+    Attributes:
+        errand: what it waits for; None before it waits, and again once its end is decided.
+        is_ended: its result is being published; the record is dropped when that is acknowledged.
+    """
+
+    __slots__ = ("assignment", "errand", "is_ended", "record", "request", "size_bytes")
+
+    def __init__(self, record: RecordId, assignment: int, size_bytes: int, *, request: Request | None) -> None:
+        self.record = record
+        self.assignment = assignment
+        self.size_bytes = size_bytes
+        self.request = request
+        self.errand: Errand | None = None
+        self.is_ended = False
+
+    def end(self) -> None:
+        """Its end is decided.
+
+        Raises:
+            IllegalTransition: it was before; a record ends once.
+        """
+        if self.is_ended:
+            raise IllegalTransition(f"{self.record} has ended already; a record ends once")
+        self.is_ended, self.errand = True, None
+
+    def waited_seconds(self, now: float) -> float:
+        """Since the sender granted the budget: the wait in the log counts."""
+        return 0.0 if self.request is None else now - self.request.granted_at
+
+
+class Errand:
+    """One execution to be, with all its calls.
+
+    Args:
+        request: in whose place it stands in the queue.
+        lane: its class and floor.
         deadline_at: what it is sorted by: the request's deadline, or earlier where it waits for a higher floor.
     """
 
     __slots__ = (
-        "assignment",
+        "budget_seconds",
         "call_id",
         "call_seconds",
         "deadline_at",
         "delay_seconds",
         "executions",
         "fits_full",
+        "granted_at",
         "lane",
         "next_tier",
         "ready_at",
         "reason",
-        "record",
-        "request",
         "retries",
-        "size_bytes",
         "standing",
         "tried",
+        "work",
     )
 
-    def __init__(
-        self,
-        record: RecordId,
-        assignment: int,
-        size_bytes: int,
-        *,
-        request: Request | None,
-        deadline_at: float,
-        lane: LaneKey,
-    ) -> None:
-        self.record = record
-        self.assignment = assignment
-        self.size_bytes = size_bytes
-        self.request = request
-        self.deadline_at = deadline_at
+    def __init__(self, work: Work, request: Request, *, lane: LaneKey, deadline_at: float) -> None:
+        self.work = work
         self.lane = lane
+        self.deadline_at = deadline_at
+        self.budget_seconds = request.budget_seconds
+        self.granted_at = request.granted_at
         self.standing = Standing.WAITING
         self.next_tier = 0
         self.executions = 0
@@ -95,7 +129,7 @@ class Work:
             IllegalTransition: the table does not know the move.
         """
         if (self.standing, to) not in MOVES:
-            raise IllegalTransition(f"{self.record} cannot go from {self.standing.value} to {to.value}")
+            raise IllegalTransition(f"an errand of {self.lane[0]} cannot go from {self.standing.value} to {to.value}")
         self.standing = to
 
     @property
@@ -103,11 +137,6 @@ class Work:
         """Why the full tier did not take it: what was left on arrival did not fit it, or it waited in vain."""
         return Reason.QUEUE_LONG if self.fits_full else Reason.DEADLINE_SHORT
 
-    @property
-    def budget_seconds(self) -> float:
-        """What was granted; 0 of a record that could not be read."""
-        return 0.0 if self.request is None else self.request.budget_seconds
-
     def waited_seconds(self, now: float) -> float:
         """Since the sender granted the budget: the wait in the log counts."""
-        return 0.0 if self.request is None else now - self.request.granted_at
+        return now - self.granted_at
