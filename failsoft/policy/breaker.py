@@ -22,8 +22,8 @@ that was admitted half a minute ago says nothing about the endpoint now (gobreak
 
 **Alone and together.** A worker that sees its own calls fail opens for itself, always: its word is still "closed", and it
 probes and closes by itself. The fleet opens (a new epoch, for all) on pooled counts that hold *also without the worker that has
-most trouble*; so one broken worker cannot close an endpoint for all. If no other worker made calls, its own trip is the
-fleet's. An opening of the fleet ends only by its probing.
+most trouble*; so one broken worker cannot close an endpoint for all, not even when it is the only one that makes calls, or
+the others have not been heard yet. An opening of the fleet ends only by its probing.
 
 Source: Resilience4j, Finagle and gobreaker, as compared in research/algorithms.md §5.1.
 """
@@ -68,7 +68,6 @@ class Breaker:
         self._good_probes = 0
         self._reopenings = 0
         self._probe_at = math.inf
-        self._own_causes = NOTHING
 
     # Permissions
 
@@ -206,25 +205,19 @@ class Breaker:
     # Counting
 
     def _pooled_causes(self, pool: Pool) -> frozenset[Cause]:
-        if not pool.is_heard:
-            return NOTHING
-        if pool.is_alone:
-            return self._own_causes if self.state is State.OPEN else NOTHING
-        return self._settings.causes_of_pool(pool.total, pool.rest)
+        return self._settings.causes_of_pool(pool.total, pool.rest) if pool.is_heard else NOTHING
 
     def _count(self, call: Counts, result: CallResult, *, is_spike: bool, now: float) -> None:
         if result is CallResult.UNREACHABLE:
             self._unreachable += 1
         elif result is not CallResult.CUT:
             self._unreachable = 0
-        causes = NOTHING
+        is_sick = self._unreachable >= self._settings.consecutive_unreachable_calls
         if not is_spike:
             self._window.add(call, now=now)
-            causes = self._settings.causes(self._window.counts(now=now))
-        if self._unreachable >= self._settings.consecutive_unreachable_calls:
-            causes |= {Cause.UNREACHABLE}
-        if causes:
-            self._trip(causes, now)
+            is_sick |= bool(self._settings.causes(self._window.counts(now=now)))
+        if is_sick:
+            self._trip(now)
 
     def _count_probe(self, call: Counts, now: float) -> None:
         if call.has_trouble:
@@ -248,7 +241,7 @@ class Breaker:
 
     # Transitions
 
-    def _trip(self, causes: frozenset[Cause], now: float) -> None:
+    def _trip(self, now: float) -> None:
         """Open for this worker alone; if it is the fleet's matter, that shows in the pool."""
         if self.state is State.METRICS_ONLY:
             self.trips += 1
@@ -257,7 +250,6 @@ class Breaker:
             return
         wait_seconds = self._next_wait(now)
         self._move(Trigger.TRIPPED)
-        self._own_causes = causes
         self._probe_at = now + wait_seconds
 
     def _reopen(self, now: float) -> None:
@@ -283,7 +275,6 @@ class Breaker:
     def _close(self, trigger: Trigger, now: float) -> None:
         was_calling = self.state in (State.CLOSED, State.METRICS_ONLY)
         self._move(trigger)
-        self._own_causes = NOTHING
         self._window.clear()
         if not was_calling:
             self._ramp.begin(now=now)

@@ -183,7 +183,7 @@ class BreakerBoard:
         others = self._pooled
         total = others.total + own
         most_trouble = max(own, others.most_trouble, key=_trouble)
-        return Pool(total, total - most_trouble, is_alone=not others.total.calls, is_heard=self._is_heard(now))
+        return Pool(total, total - most_trouble, is_heard=self._is_heard(now))
 
     def _probe_at(self, joined: Word, q95_seconds: float, now: float) -> float:
         if not self._is_heard(now):

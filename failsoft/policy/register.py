@@ -28,7 +28,6 @@ class Cause(StrEnum):
 
     FAILURE_RATE = "failure_rate"
     SLOW_CALL_RATE = "slow_call_rate"
-    UNREACHABLE = "unreachable"
     PROBE = "probe"
 
 
@@ -102,13 +101,11 @@ class Pool:
     Attributes:
         total: of all.
         rest: of all but the worker that had most trouble.
-        is_alone: no other worker made calls.
         is_heard: the others can be heard.
     """
 
     total: Counts = NO_CALLS
     rest: Counts = NO_CALLS
-    is_alone: bool = True
     is_heard: bool = False
 
 

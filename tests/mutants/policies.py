@@ -182,8 +182,8 @@ _BREAKER = (
     Mutant(
         "has a breaker that never opens",
         "failsoft/policy/breaker.py",
-        "        if causes:\n            self._trip(causes, now)",
-        "        del causes",
+        "        if is_sick:\n            self._trip(now)",
+        "        del is_sick",
         (f"{STAGE}::test_an_endpoint_that_keeps_failing_is_not_called_until_its_breaker_lets_a_probe_through",),
     ),
     Mutant(

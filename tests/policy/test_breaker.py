@@ -355,7 +355,7 @@ def test_an_operator_cannot_set_what_only_calls_can_show(state):
 
 # The fleet
 
-SICK = Pool(Counts(20, failed=18), Counts(15, failed=13), is_alone=False, is_heard=True)
+SICK = Pool(Counts(20, failed=18), Counts(15, failed=13), is_heard=True)
 
 
 def test_an_opening_of_the_fleet_is_followed():
@@ -412,7 +412,6 @@ def test_pooled_counts_open_it_for_all():
         pytest.param(replace(SICK, rest=Counts(15, failed=7)), id="one worker is the trouble"),
         pytest.param(replace(SICK, rest=Counts()), id="nobody else knows"),
         pytest.param(replace(SICK, is_heard=False), id="the others cannot be heard"),
-        pytest.param(replace(SICK, is_alone=True), id="nobody else makes calls: its own breaker decides"),
         pytest.param(replace(SICK, rest=Counts(15, slow=15)), id="the others see something else"),
     ],
 )
@@ -422,13 +421,10 @@ def test_what_only_one_worker_sees_does_not_open_it_for_all(pool):
     assert (state_of(found), found.word) == (State.CLOSED, NEVER_OPENED)
 
 
-def test_alone_its_own_trip_is_the_fleets_if_the_others_can_be_heard_and_make_no_calls():
-    for is_alone, is_heard in product([True, False], repeat=2):
-        found, _ = opened()
-        assert found.word == NEVER_OPENED
-        follow(found, pool=Pool(Counts(), Counts(), is_alone=is_alone, is_heard=is_heard))
-        assert found.word.epoch == (1 if is_alone and is_heard else 0)
-        assert state_of(found) is State.OPEN
+def test_its_own_trip_is_its_own_as_long_as_nobody_else_makes_calls():
+    found, _ = opened()
+    follow(found, pool=Pool(Counts(30, failed=30), Counts(), is_heard=True))
+    assert (state_of(found), found.word) == (State.OPEN, NEVER_OPENED)
 
 
 def test_its_own_failures_stay_in_the_pool_after_it_has_opened_for_itself():

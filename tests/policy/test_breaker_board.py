@@ -46,7 +46,7 @@ def test_the_pool_is_what_all_live_workers_count_with_ones_own():
     found = board(("a", counted(10, 4)), ("b", counted(5, 1)))
     pool = view(found, counts=Counts(3, failed=3)).pool
     assert (pool.total, pool.rest) == (Counts(18, failed=8), Counts(8, failed=4))
-    assert (pool.is_alone, pool.is_heard) == (False, True)
+    assert pool.is_heard
 
 
 def test_the_rest_leaves_out_whoever_has_most_trouble_oneself_too():
@@ -57,11 +57,6 @@ def test_the_rest_leaves_out_whoever_has_most_trouble_oneself_too():
 def test_slow_calls_are_trouble_too():
     found = board(("a", Register(buckets=(Counts(10, slow=8),))), ("b", counted(10, 5)))
     assert view(found).pool.rest == Counts(10, failed=5)
-
-
-def test_who_has_made_no_calls_is_no_company():
-    assert view(board(("a", Register()))).pool.is_alone
-    assert not view(board(("a", counted(1)))).pool.is_alone
 
 
 def test_counts_of_another_epoch_do_not_mix():

@@ -291,6 +291,17 @@ def test_one_worker_that_cannot_reach_the_endpoint_does_not_close_it_for_the_oth
     assert found.good(270, 280, name=lost.name) >= 10
 
 
+def test_a_broken_worker_does_not_close_the_endpoint_while_the_fleet_is_starting_and_nobody_has_spoken():
+    """Three workers at 30/s that begin at once: ten calls have failed before any other has a reason to say that its own went well."""
+    found = fleet(2, 30.0, lambda _: 0.0)
+    lost = found.add(30.0)
+    lost.has_route = False
+    found.run(60.0)
+    assert found.words() == {(0, Phase.CLOSED)}
+    assert [worker.changes for worker in found.workers if worker is not lost] == [0, 0]
+    assert lost.breaker.state is not State.CLOSED
+
+
 def test_a_flapping_endpoint_is_not_followed_at_every_turn():
     """Ten seconds up, ten down, for ten minutes: waits grow, so there are at most four transitions a minute and worker."""
     found = fleet(4, 2.0, lambda now: float(now % 20 < 10))
