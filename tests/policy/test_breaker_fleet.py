@@ -292,7 +292,7 @@ def test_one_worker_that_cannot_reach_the_endpoint_does_not_close_it_for_the_oth
 
 
 def test_a_broken_worker_does_not_close_the_endpoint_while_the_fleet_is_starting_and_nobody_has_spoken():
-    """Three workers at 30/s that begin at once: ten calls have failed before any other has a reason to say that its own went well."""
+    """Three at 30/s that begin at once: ten calls have failed before any other has a reason to say that its own went well."""
     found = fleet(2, 30.0, lambda _: 0.0)
     lost = found.add(30.0)
     lost.has_route = False
