@@ -6,8 +6,9 @@ rank (the first that can still be served safely, how many are due before this on
 bisection and a memmove beat any tree.
 
 **Between classes.** Weighted credits, as a floor and not as a turn order: each class is charged the service time it takes
-divided by its weight; a class that begins to wait starts at the least charge of those waiting (start-time fair queueing,
-without saved-up claims). The tier rule looks at the charges only when a class has nearly waited out its patience. Fair
+divided by its weight; a class that begins to wait starts at the least charge of those waiting or, if nobody waits, where the
+class that was served last stood (start-time fair queueing). So nobody saves up claims in quiet times, nor can a class that had
+the stage to itself for an hour be kept out for another by those who had not. The tier rule looks at the charges only when a class has nearly waited out its patience. Fair
 turns all the time would serve bulk while urgent requests step down (research/policy-lab.md §7: .927 instead of .960 of the
 possible at twice the load).
 
@@ -103,16 +104,17 @@ class Credits:
     def __init__(self, weights: dict[ClassName, float]) -> None:
         self._weights = weights
         self._charged = dict.fromkeys(weights, 0.0)
+        self._reached = 0.0
 
     def charge(self, request_class: ClassName, seconds: float) -> None:
         """A class took this much service."""
+        self._reached = max(self._reached, self._charged[request_class])
         self._charged[request_class] += seconds / self._weights[request_class]
 
     def begin_waiting(self, request_class: ClassName, waiting: Iterable[ClassName]) -> None:
         """A class that was empty waits again: it starts where the least charged of those waiting stands, not behind."""
-        others = [self._charged[name] for name in waiting]
-        if others:
-            self._charged[request_class] = max(self._charged[request_class], min(others))
+        least = min((self._charged[name] for name in waiting), default=self._reached)
+        self._charged[request_class] = max(self._charged[request_class], least)
 
     def charged(self, request_class: ClassName) -> float:
         """The charge of one class so far."""

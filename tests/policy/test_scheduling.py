@@ -140,8 +140,12 @@ def test_a_class_that_begins_to_wait_keeps_its_debt():
     assert credits_.charged("batch") == 5.0
 
 
-def test_a_class_that_begins_to_wait_alone_keeps_its_charge():
-    credits_ = Credits({"interactive": 1, "batch": 1})
-    credits_.charge("interactive", 5.0)
-    credits_.begin_waiting("batch", [])
-    assert credits_.charged("batch") == 0.0
+def test_what_others_were_served_while_nobody_waited_is_no_claim_of_a_class_that_was_not_there():
+    """Else an hour of standard alone would keep it out for half an hour of a flood of interactive."""
+    credits_ = Credits({"interactive": 1, "standard": 1})
+    for _ in range(3):
+        credits_.begin_waiting("standard", [])
+        credits_.charge("standard", 5.0)
+    credits_.begin_waiting("interactive", [])
+    assert credits_.charged("interactive") == 10.0
+    assert credits_.charged("standard") == 15.0
