@@ -7,10 +7,10 @@ bisection and a memmove beat any tree.
 
 **Between classes.** Weighted credits, as a floor and not as a turn order: each class is charged the service time it takes
 divided by its weight; a class that begins to wait starts at the least charge of those waiting or, if nobody waits, where the
-class that was served last stood (start-time fair queueing). So nobody saves up claims in quiet times, nor can a class that had
-the stage to itself for an hour be kept out for another by those who had not. The tier rule looks at the charges only when a class has nearly waited out its patience. Fair
-turns all the time would serve bulk while urgent requests step down (research/policy-lab.md §7: .927 instead of .960 of the
-possible at twice the load).
+class that was served last stood (start-time fair queueing). So nobody saves up claims in quiet times, and a class that had the
+stage to itself for an hour is not kept out of it for another. The tier rule looks at the charges only when a class has nearly
+waited out its patience. Fair turns all the time would serve bulk while urgent requests step down (research/policy-lab.md §7:
+.927 instead of .960 of the possible at twice the load).
 
 **Must run now.** A lower tier with ``permits`` and mean service ``mean`` clears n requests in ``n mean / permits``. So the
 requests due by ``d`` fit only while ``d - now - reserve - safety n mean / permits > 0``; when that fails anywhere in the
