@@ -1,8 +1,11 @@
 """A random world per seed: how many hosts and partitions, which models, how much load, what goes wrong and when.
 
-Every world gets at least 1,000 requests, three hosts and five faults, and clocks that are wrong; events of one instant happen in
-an order of their own. Nothing is expected of its quality: only that no invariant breaks. Numbers are drawn from few, telling
-values rather than evenly, so that extremes meet often (no queue, one permit, five minutes of skew).
+Half of all worlds have at least 1,000 requests, three hosts and five faults; all have clocks that are wrong, and events of one
+instant happen in an order of their own. Nothing is expected of a world's quality: only that no invariant breaks. Numbers
+are drawn from few, telling values rather than evenly, so that extremes meet often (no queue, one permit, five minutes of skew).
+
+Size, duration and load are drawn, and the time of a call follows from them: ten thousand worlds cost what their requests and
+their virtual seconds cost, and neither may depend on how fast a model happens to be.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from failsoft.policy.settings import ClassSettings, StageSettings, TierSettings
 from failsoft.simulation.endpoints import Cancellation, Condition
-from failsoft.simulation.faults import BadWay, BrokerDown, Crash, CutOff, Drain, Fault, Freeze, ModelFault
+from failsoft.simulation.faults import BadWay, BrokerDown, Crash, CutOff, Drain, Fault, Freeze, KillCaller, ModelFault
 from failsoft.simulation.fleet import Fleet, ModelPlan, Plan
 from failsoft.simulation.invariants import Broken
 from failsoft.simulation.latency_law import Batched, LatencyLaw, Lognormal
@@ -20,9 +23,13 @@ from failsoft.simulation.workload import ClassLoad, Contents, Phase
 if TYPE_CHECKING:
     from random import Random
 
-REQUESTS = (1_000, 2_000)
-FAULTS = (5, 12)
-HOSTS = (3, 6)
+REQUESTS = (500, 1_050, 1_050, 1_050, 1_500)
+SECONDS = (10.0, 15.0, 25.0)
+"""The time of arrivals and faults: longer than the shortest session timeout, so that dead workers are dropped within it."""
+LOADS = (0.4, 0.8, 1.2, 3.0)
+"""Calls that are asked for over calls that the full model can serve, at its median."""
+FAULTS = (4, 9)
+HOSTS = (2, 3, 3, 3, 4, 6)
 SKEWS_SECONDS = (0.0, 0.0, 0.2, -0.2, 5.0, -5.0, 300.0, -300.0)
 ILLNESSES = (
     Condition(slow=5.0),
@@ -71,18 +78,16 @@ def fuzz(seed: int, dice: "Callable[[str], Random]") -> Fuzzed:
 
 def drawn_plan(rng: "Random") -> Plan:
     """Draw a world."""
+    requests, seconds = rng.choice(REQUESTS), rng.choice(SECONDS)
     slots = rng.choice((2, 8, 16, 32))
-    law = _law(rng, rng.choice((0.05, 0.2, 0.5)))
-    per_second = rng.choice((0.4, 0.8, 1.2, 3.0)) * slots / law.typical_seconds(slots)
-    seconds = min(60.0, max(15.0, rng.randint(*REQUESTS) / per_second))
-    requests = max(REQUESTS[0] * 1.15, per_second * seconds)
+    law = _law(rng, rng.choice(LOADS) * slots * seconds / requests, slots)
     mix = _mix(rng)
-    hosts = rng.randint(*HOSTS)
+    hosts = rng.choice(HOSTS)
     tiers, models = _ladder(rng, law, slots)
     return Plan(
         settings=_settings(rng, tiers, mix),
         models=models,
-        phases=_phases(rng, min(requests, REQUESTS[1] * 1.2), seconds),
+        phases=_phases(rng, requests, seconds),
         mix=mix,
         contents=rng.choice((Contents(), Contents(distinct=200), Contents(distinct=20, exponent=1.2, tenants=3))),
         hosts=hosts,
@@ -95,9 +100,10 @@ def drawn_plan(rng: "Random") -> Plan:
     )
 
 
-def _law(rng: "Random", median_seconds: float) -> LatencyLaw:
+def _law(rng: "Random", median_seconds: float, slots: int) -> LatencyLaw:
+    """A law with this median when all slots are taken."""
     if rng.random() < 0.3:
-        return Batched(median_seconds / 2, median_seconds / 32, rng.choice((0.2, 0.5)))
+        return Batched(median_seconds / 2, median_seconds / 2 / slots, rng.choice((0.2, 0.5)))
     return Lognormal(median_seconds, rng.choice((0.2, 0.35, 0.8, 1.2)))
 
 
@@ -106,7 +112,9 @@ def _ladder(rng: "Random", law: LatencyLaw, slots: int) -> tuple[tuple[TierSetti
     models = {"full": ModelPlan(law, slots, rng.choice((0, 4, 64)), rng.choice(list(Cancellation)))}
     tiers = [TierSettings("full", 1, slots, rng.choice((None, 0.2, 2.0)))]
     for name in ("small", "tiny")[: rng.choice((0, 1, 1, 1, 2))]:
-        models[name] = ModelPlan(_law(rng, 0.04), 2 * slots, rng.choice((0, 64)), rng.choice(list(Cancellation)))
+        models[name] = ModelPlan(
+            _law(rng, 0.04, 2 * slots), 2 * slots, rng.choice((0, 64)), rng.choice(list(Cancellation))
+        )
         tiers.append(TierSettings(name, 2, 2 * slots, rng.choice((None, 0.04))))
     if rng.random() < 0.75:
         tiers.append(TierSettings("canned", 3, None))
@@ -117,7 +125,7 @@ def _mix(rng: "Random") -> tuple[ClassLoad, ...]:
     return (
         ClassLoad("interactive", rng.choice((0.1, 0.3, 0.8)), rng.choice((0.5, 2.0, 4.0))),
         ClassLoad("standard", rng.choice((0.1, 0.5)), rng.choice((5.0, 10.0))),
-        ClassLoad("batch", rng.choice((0.1, 0.5)), rng.choice((20.0, 40.0))),
+        ClassLoad("batch", rng.choice((0.1, 0.5)), rng.choice((10.0, 30.0))),
     )
 
 
@@ -131,7 +139,7 @@ def _settings(rng: "Random", tiers: tuple[TierSettings, ...], mix: tuple[ClassLo
     return StageSettings("fuzzed", tiers, classes, records_max=rng.choice((20, 200, 2_000)))
 
 
-def _phases(rng: "Random", requests: float, seconds: float) -> tuple[Phase, ...]:
+def _phases(rng: "Random", requests: int, seconds: float) -> tuple[Phase, ...]:
     """An even load, or half of it in a burst of a tenth of the time."""
     even = requests / seconds
     if rng.random() < 0.6:
@@ -154,5 +162,6 @@ def _faults(rng: "Random", hosts: int, tiers: Sequence[str], seconds: float) -> 
                 Crash(begins_at, lasts, host, in_steps=rng.randint(1, 200)),
                 Freeze(begins_at, lasts, host),
                 Drain(begins_at, lasts, host),
+                KillCaller(begins_at, lasts, rng.choice(tiers)),
             )
         )

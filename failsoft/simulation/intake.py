@@ -1,5 +1,8 @@
 """What a process fetches, the twin of ``kafka/fetcher.py``: pulled by room, class by class; each fetch tells the backlog.
 
+A fetch that would bring nothing and tell nothing new is left out: most workers are idle most of the time, and a simulated poll
+costs as much as a simulated record.
+
 Like the member it serves simulated processes and the in-memory broker of :mod:`failsoft.testing` alike.
 """
 
@@ -72,6 +75,8 @@ class Intake(Generic[V]):
         self._positions: dict[ClassName, dict[Partition, int]] = {name: {} for name in source.classes}
         self._is_fetching: set[ClassName] = set()
         self._head_at: dict[ClassName, float] = {}
+        self._told = dict.fromkeys(source.classes, 0)
+        """What the taker believes is left in the log."""
 
     def start(self) -> None:
         """Begin to look at the log now and then, also when nothing is pulled."""
@@ -92,7 +97,7 @@ class Intake(Generic[V]):
 
     def wake(self, request_class: ClassName) -> None:
         """There may be something, or room for it."""
-        if request_class not in self._is_fetching:
+        if request_class not in self._is_fetching and (self._told[request_class] or self._behind(request_class)):
             self._is_fetching.add(request_class)
             self._process.later(self._process.now + self._link.seconds, self._fetch, request_class)
 
@@ -107,11 +112,16 @@ class Intake(Generic[V]):
             return
         batch = self._pull(name, self._taker.room(name))
         self._taker.records(batch)
-        left = self._left(name)
-        self._head_at[name] = self._head(name, batch, left)
-        self._taker.backlog(name, left, self._source.clock - self._head_at[name])
-        if left and batch:
+        self._tell_backlog(name, batch)
+        if batch:
             self.wake(name)
+
+    def _tell_backlog(self, name: ClassName, batch: Sequence[tuple[RecordId, Entry[V]]]) -> None:
+        left = sum(self._source.logs[place].end - self._positions[name][place] for place in self._behind(name))
+        if left or self._told[name]:
+            self._told[name] = left
+            self._head_at[name] = self._head(name, batch, left)
+            self._taker.backlog(name, left, self._source.clock - self._head_at[name])
 
     def _head(self, name: ClassName, batch: Sequence[tuple[RecordId, Entry[V]]], left: int) -> float:
         """When the head of what is left was appended at the earliest: no sooner than the oldest of the last hand-over."""
@@ -122,11 +132,13 @@ class Intake(Generic[V]):
     def _pull(self, name: ClassName, room: int) -> list[tuple[RecordId, Entry[V]]]:
         batch: list[tuple[RecordId, Entry[V]]] = []
         positions = self._positions[name]
-        for partition in sorted(positions, key=lambda known: (known.number + self._turn) % self._source.partitions):
+        turn, partitions = self._turn, self._source.partitions
+        for partition in sorted(self._behind(name), key=lambda known: (known.number + turn) % partitions):
             entries = self._source.logs[partition].read(positions[partition], min(room - len(batch), PARTITION_RECORDS))
+            if not entries:
+                break
             batch += [(RecordId(*partition, entry.offset), entry) for entry in entries]
-            if entries:
-                positions[partition] = entries[-1].offset + 1
+            positions[partition] = entries[-1].offset + 1
         return batch
 
     @property
@@ -134,5 +146,7 @@ class Intake(Generic[V]):
         """Where to begin, so that no partition is always last."""
         return int(self._process.now * 1000)
 
-    def _left(self, name: ClassName) -> int:
-        return sum(self._source.logs[partition].end - position for partition, position in self._positions[name].items())
+    def _behind(self, name: ClassName) -> list[Partition]:
+        """Where something has been appended that was not fetched."""
+        logs = self._source.logs
+        return [partition for partition, position in self._positions[name].items() if logs[partition].end > position]
