@@ -40,6 +40,8 @@ from failsoft.policy.permission import CallResult, Permission, slow_after_second
 from failsoft.policy.ramp import Ramp
 from failsoft.policy.register import NEVER_OPENED, BoardView, Cause, Phase, Pool, Register, Word
 
+_HOLDING_BACK = {State.OPEN, State.HALF_OPEN, State.FORCED_OPEN}
+
 
 class Breaker:
     """Whether one endpoint may be called by this worker.
@@ -52,6 +54,8 @@ class Breaker:
     def __init__(self, settings: BreakerSettings = DEFAULTS, *, random: Jitter) -> None:
         self._unforced = State.CLOSED if settings.enforce else State.METRICS_ONLY
         self.state = self._unforced
+        self.is_holding_back = False
+        """Whether it keeps calls from the endpoint: it is open, half-open or forced open."""
         self.generation = 0
         self.word = NEVER_OPENED
         """What this worker says to the others."""
@@ -80,6 +84,9 @@ class Breaker:
         """
         match self.state:
             case State.CLOSED:
+                if self._ramp.is_over(now=now):  # as it is but for half a minute after an outage
+                    self._permits = permits
+                    return now
                 self._account(permits, now)
                 return self._ramp.allows_from(permits, len(self._outstanding), now=now)
             case State.OPEN:
@@ -287,6 +294,7 @@ class Breaker:
 
     def _move(self, trigger: Trigger) -> None:
         self.state = next_state(self.state, trigger)
+        self.is_holding_back = self.state in _HOLDING_BACK
         self.generation += 1
         self._good_probes = self._unreachable = 0
 

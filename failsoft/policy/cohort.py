@@ -61,7 +61,8 @@ class Cohort:
 
     def look(self, target_seconds: float, *, now: float) -> None:
         """Count those that have been running for too long already."""
-        for call_id, started_at in list(self._running.items()):
+        while self._running:
+            call_id, started_at = next(iter(self._running.items()))
             if now - started_at <= target_seconds:
                 return
             self._late[call_id] = self._running.pop(call_id)

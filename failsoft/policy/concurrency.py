@@ -178,7 +178,8 @@ class Limit:
         self.look(now=now)
         for cohort in self._cohorts():
             cohort.end(call_id, now=now)
-        self._judge_descent()
+        if self._descent:
+            self._judge_descent()
         self._judge()
 
     def cut(self, call_id: int, *, now: float) -> None:

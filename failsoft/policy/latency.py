@@ -50,31 +50,39 @@ class LatencyWindow:
         self._prior_samples = prior_samples
         self._prior = [prior_seconds * math.exp(PRIOR_SIGMA * _normal(i)) for i in range(ENOUGH_SAMPLES)]
         self._slots: deque[_Slot] = deque(maxlen=EXTENDED_SLOTS)
-        self._speed: Speed | None = None
-        self._news = 0.0
+        self._slot_ends_at = -math.inf
+        self._speed: Speed | None = None  # holds until its slot ends or a twentieth of its samples is new
+        self._news = 0
 
     def answered(self, seconds: float, *, now: float) -> None:
         """Record a call that ended with an answer."""
         self._slot(now).answers.add(seconds)
-        self._news += 1
+        self._count_news()
 
     def cut(self, window_seconds: float, *, now: float) -> None:
         """Record a call that was cut at its window."""
         self._slot(now).censored.add(window_seconds)
-        self._news += 1
+        self._count_news()
 
     def speed(self, *, now: float) -> Speed:
         """The figures now. Recomputed when a slot ends or a twentieth of the samples is new."""
-        self._slot(now)
-        if self._speed is None or self._news > _REFRESH_SHARE * self._speed.samples:
-            self._speed = self._compute(now)
-            self._news = 0.0
-        return self._speed
+        known = self._speed
+        if known is None or now >= self._slot_ends_at:
+            self._slot(now)
+            known = self._speed = self._compute(now)
+            self._news = 0
+        return known
+
+    def _count_news(self) -> None:
+        self._news += 1
+        if self._speed is not None and self._news > _REFRESH_SHARE * self._speed.samples:
+            self._speed = None
 
     def _slot(self, now: float) -> _Slot:
-        begins_at = now - now % SLOT_SECONDS
-        if not self._slots or self._slots[-1].begins_at < begins_at:
+        if now >= self._slot_ends_at:
+            begins_at = now - now % SLOT_SECONDS
             self._slots.append(_Slot(begins_at))
+            self._slot_ends_at = begins_at + SLOT_SECONDS
             self._speed = None
         return self._slots[-1]
 

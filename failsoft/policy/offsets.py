@@ -80,41 +80,55 @@ class OffsetLedger:
 
     def __init__(self) -> None:
         self._trackers: dict[Partition, tuple[int, OffsetTracker]] = {}
+        self._moved: dict[Partition, tuple[int, OffsetTracker]] = {}
+        """Those whose watermark stands above what was last given out."""
 
     def assign(self, positions: Mapping[Partition, int], assignment: int) -> None:
         """Own these partitions from these offsets on. What was known of them under an earlier assignment is void."""
         for partition, position in positions.items():
             self._trackers[partition] = (assignment, OffsetTracker(position))
+            self._moved.pop(partition, None)
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
         """Own them no longer."""
         for partition in partitions:
             self._trackers.pop(partition, None)
+            self._moved.pop(partition, None)
 
     def started(self, record: RecordId) -> int | None:
         """Take a record in; returns the assignment that its work belongs to, None if it is not ours or not new."""
-        found = self._trackers.get(record.partition)
-        return found[0] if found is not None and found[1].started(record.offset) else None
+        partition = record.partition
+        found = self._trackers.get(partition)
+        if found is None or not found[1].started(record.offset):
+            return None
+        self._note(partition, found)  # over a gap in the log the watermark moves at a start
+        return found[0]
 
     def finished(self, record: RecordId, assignment: int) -> None:
         """Note that a record is done, if its assignment still holds."""
-        found = self._trackers.get(record.partition)
+        partition = record.partition
+        found = self._trackers.get(partition)
         if found is not None and found[0] == assignment:
             found[1].finished(record.offset)
+            self._note(partition, found)
 
     def to_commit(self) -> dict[Partition, tuple[int, int]]:
         """What has moved since this was last asked: partition -> (assignment, low watermark)."""
         moved = {}
-        for partition, (assignment, tracker) in self._trackers.items():
-            if tracker.low_watermark > tracker.committed:
-                tracker.committed = tracker.low_watermark
-                moved[partition] = (assignment, tracker.low_watermark)
+        for partition, (assignment, tracker) in self._moved.items():
+            tracker.committed = tracker.low_watermark
+            moved[partition] = (assignment, tracker.committed)
+        self._moved.clear()
         return moved
 
     @property
     def has_uncommitted(self) -> bool:
         """Whether ``to_commit`` would say anything."""
-        return any(tracker.low_watermark > tracker.committed for _, tracker in self._trackers.values())
+        return bool(self._moved)
+
+    def _note(self, partition: Partition, found: tuple[int, OffsetTracker]) -> None:
+        if found[1].low_watermark > found[1].committed:
+            self._moved[partition] = found
 
     def is_too_wide(self, request_class: ClassName) -> bool:
         """Whether a partition of this class has as many records past its watermark as it may."""

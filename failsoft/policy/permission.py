@@ -9,12 +9,14 @@ Not the endpoint's fault: what is wrong with the request (4xx), what we cancelle
 limit). Source: research/algorithms.md §5.1.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from failsoft.policy.call_counts import Counts
 
 SLOW_FACTOR = 3.0
+
+_GOOD = Counts(1)
 
 
 class CallResult(Enum):
@@ -31,8 +33,7 @@ class CallResult(Enum):
     """The request's fault, backpressure, or cancelled by us."""
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
+class Permission(NamedTuple):
     """The right to one call. Handed back exactly once, whatever happened.
 
     Attributes:
@@ -54,7 +55,8 @@ class Permission:
         seconds = now - self.taken_at
         is_cut = result is CallResult.CUT
         is_failed = result in (CallResult.FAILED, CallResult.UNREACHABLE) or (is_cut and seconds >= self.q95_seconds)
-        return Counts(1, failed=int(is_failed), slow=int(is_cut or seconds > self.slow_after_seconds))
+        is_slow = is_cut or seconds > self.slow_after_seconds
+        return Counts(1, failed=int(is_failed), slow=int(is_slow)) if is_failed or is_slow else _GOOD
 
 
 def slow_after_seconds(q95_seconds: float, class_window_seconds: float) -> float:

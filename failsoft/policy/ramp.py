@@ -20,32 +20,33 @@ class Ramp:
         ramp_seconds: until all of them may be used.
     """
 
-    __slots__ = ("_balance", "_begun_at", "_from", "_seconds", "_seen_at")
+    __slots__ = ("_balance", "_begun_at", "_from", "_over_at", "_seconds", "_seen_at")
 
     def __init__(self, share_from: float, ramp_seconds: float) -> None:
         self._from, self._seconds = share_from, ramp_seconds
-        self._begun_at = self._seen_at = -math.inf
+        self._begun_at = self._seen_at = self._over_at = -math.inf
         self._balance = 0.0
 
     def begin(self, *, now: float) -> None:
         """Start again from the least share."""
         self._begun_at = self._seen_at = now
+        self._over_at = now + self._seconds
         self._balance = 0.0
 
     def is_over(self, *, now: float) -> bool:
         """Whether all permits may be used."""
-        return now >= self._begun_at + self._seconds
+        return now >= self._over_at
 
     def account(self, permits: int, in_flight: int, *, now: float) -> None:
         """Note that up to now there were so many permits and calls in flight. To be called before either changes."""
-        if not self.is_over(now=now):
+        if now < self._over_at:
             earned = permits * self._share((self._seen_at + now) / 2)
             self._balance += (earned - in_flight) * (now - self._seen_at)
-        self._seen_at = now
+            self._seen_at = now
 
     def allows_from(self, permits: int, in_flight: int, *, now: float) -> float:
         """When the next call may start, ``now`` if it may; infinity: not before one in flight ends."""
-        if self.is_over(now=now):
+        if now >= self._over_at:
             return now
         allowed = self._share(now) * permits
         if in_flight >= math.ceil(allowed):

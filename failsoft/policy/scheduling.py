@@ -47,54 +47,55 @@ _deadline = attrgetter("deadline_at")
 class Lane(Generic[W]):
     """The waiting requests of one class and one floor, earliest deadline first; equal deadlines in order of arrival."""
 
-    __slots__ = ("_entries", "floor", "request_class")
+    __slots__ = ("entries", "floor", "request_class")
 
     def __init__(self, request_class: ClassName, floor: int) -> None:
         self.request_class = request_class
         self.floor = floor
-        self._entries: list[W] = []
+        self.entries: list[W] = []
+        """To be read by anyone; only ``push`` and ``remove`` change it."""
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def __iter__(self) -> Iterator[W]:
-        return iter(self._entries)
+        return iter(self.entries)
 
     def push(self, entry: W) -> None:
         """Take one in."""
-        self._entries.insert(bisect_right(self._entries, entry.deadline_at, key=_deadline), entry)
+        self.entries.insert(bisect_right(self.entries, entry.deadline_at, key=_deadline), entry)
 
     def remove(self, entry: W) -> None:
         """Take one out; it must be there."""
-        index = bisect_left(self._entries, entry.deadline_at, key=_deadline)
-        while self._entries[index] is not entry:
+        index = bisect_left(self.entries, entry.deadline_at, key=_deadline)
+        while self.entries[index] is not entry:
             index += 1
-        del self._entries[index]
+        del self.entries[index]
 
     @property
     def head(self) -> W:
         """The one with the earliest deadline; the lane must not be empty."""
-        return self._entries[0]
+        return self.entries[0]
 
     @property
     def newest(self) -> W:
         """The one with the latest deadline; the lane must not be empty."""
-        return self._entries[-1]
+        return self.entries[-1]
 
     def first_due_from(self, instant: float) -> W | None:
         """The first whose deadline is not before the instant."""
-        index = bisect_left(self._entries, instant, key=_deadline)
-        return self._entries[index] if index < len(self._entries) else None
+        index = bisect_left(self.entries, instant, key=_deadline)
+        return self.entries[index] if index < len(self.entries) else None
 
     def count_due_by(self, instant: float) -> int:
         """How many have a deadline at or before the instant."""
-        return bisect_right(self._entries, instant, key=_deadline)
+        return bisect_right(self.entries, instant, key=_deadline)
 
     def at_doubling_ranks(self) -> Iterator[W]:
         """Those at ranks 1, 2, 4, 8 ..."""
         rank = 1
-        while rank <= len(self._entries):
-            yield self._entries[rank - 1]
+        while rank <= len(self.entries):
+            yield self.entries[rank - 1]
             rank *= 2
 
 
@@ -136,11 +137,11 @@ def spare_seconds(lanes: Iterable[Lane[W]], *, now: float, reserve_seconds: floa
     filled = [lane for lane in lanes if lane]
     each = SAFETY * seconds_each
     start = now + reserve_seconds
-    return min(
-        (
-            entry.deadline_at - start - each * sum(lane.count_due_by(entry.deadline_at) for lane in filled)
-            for ranked in filled
-            for entry in ranked.at_doubling_ranks()
-        ),
-        default=math.inf,
-    )
+    spare = math.inf
+    for ranked in filled:
+        for entry in ranked.at_doubling_ranks():
+            due_at, count = entry.deadline_at, 0
+            for lane in filled:
+                count += lane.count_due_by(due_at)
+            spare = min(spare, due_at - start - each * count)
+    return spare

@@ -39,6 +39,10 @@ class Stall:
         """Whether another call may start, as far as this is concerned."""
         return in_flight < self._allowed and now >= self.retry_at
 
+    def allows_from(self, in_flight: int) -> float:
+        """When another call may start, as far as this is concerned; infinity: not before one in flight is answered."""
+        return self.retry_at if in_flight < self._allowed else math.inf
+
     def is_stalled(self, permits: int) -> bool:
         """Whether so few calls are allowed that nobody who is in a hurry should wait for one."""
         return self._probing_since is not None and self._allowed <= max(1.0, FEW * permits)

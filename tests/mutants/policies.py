@@ -85,15 +85,15 @@ _DEADLINES = (
     Mutant(
         "serves in order of arrival",
         "failsoft/policy/scheduling.py",
-        "self._entries.insert(bisect_right(self._entries, entry.deadline_at, key=_deadline), entry)",
-        "self._entries.append(entry)",
+        "self.entries.insert(bisect_right(self.entries, entry.deadline_at, key=_deadline), entry)",
+        "self.entries.append(entry)",
         ("tests/policy/test_scheduling.py::test_the_earliest_deadline_comes_first_and_equal_ones_in_order_of_arrival",),
     ),
     Mutant(
         "does not see the last responsible moment",
         "failsoft/policy/stage/dispatcher.py",
-        "return spare <= 0",
-        "return False",
+        "if ease_ends_at <= self._now:",
+        "if False:",
         (f"{LIMITS}::test_a_crowd_that_a_lower_tier_works_off_one_by_one_begins_before_its_class_has_lost_patience",),
     ),
 )
@@ -102,22 +102,22 @@ _TIERS = (
     Mutant(
         "gives everybody the constant",
         "failsoft/policy/stage/dispatcher.py",
-        "while lane and lane.head.deadline_at < hopeless_by:",
-        "while lane:",
+        "while lane.entries and lane.entries[0].deadline_at < hopeless_by:",
+        "while lane.entries:",
         (f"{STAGE}::test_a_request_that_fits_the_full_tier_is_served_by_it_at_once",),
     ),
     Mutant(
         "goes to a lower tier before the class's patience is over",
         "failsoft/policy/stage/dispatcher.py",
-        "lane.head.waited_seconds(self._now) > known.patience",
-        "lane.head.waited_seconds(self._now) >= 0",
+        "return min(head.granted_at + known.patience, head.deadline_at - known.edge)",
+        "return head.granted_at - 1",
         (f"{STAGE}::test_a_request_waits_for_the_full_tier_as_long_as_its_class_is_patient",),
     ),
     Mutant(
         "does not count what waits in the log",
         "failsoft/policy/stage/dispatcher.py",
-        "count = len(lane) + self._backlog[lane.request_class]",
-        "count = len(lane)",
+        "if len(lane.entries) + self._backlog[lane.request_class] > known.limit:",
+        "if len(lane.entries) > known.limit:",
         (f"{STAGE}::test_a_log_deeper_than_the_full_tier_works_off_in_time_lets_a_lower_tier_take_the_head",),
     ),
     Mutant(

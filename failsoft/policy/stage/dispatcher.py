@@ -7,8 +7,7 @@ does not grow with what waits.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import zip_longest
+from typing import NamedTuple
 
 from failsoft.policy import tiers
 from failsoft.policy.backoff import delay_seconds, retry_after_seconds
@@ -29,8 +28,7 @@ HELD_UNTIL = 0.9
 """Part of its class's deadline at which a request that is still in the log is taken even if nothing can serve it: it must end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """Call this model tier for this request, for at most this long. The permit is taken."""
 
     errand: Errand
@@ -39,8 +37,7 @@ class Start:
     ticket: Ticket
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(NamedTuple):
     """No model tier can serve this request in time."""
 
     errand: Errand
@@ -74,14 +71,16 @@ class Dispatcher:
         self._now = 0.0
         self._rungs: list[tiers.Rung] = []
         self._known_terms: dict[tuple[LaneKey, float], tiers.Terms] = {}
+        self._waiting = 0
         self._at_ease_until: list[float] = []
+        self._idle_until: list[float] = []
         self._hopeless_below: list[float] = [math.inf] * (FALLBACK_LEVEL + 1)
         self._next: list[Start | GiveUp] = []
 
     @property
     def has_waiting(self) -> bool:
         """Whether anything waits for a permit."""
-        return bool(self._urgent) or any(self._lanes.values())
+        return self._waiting > 0 or bool(self._urgent.entries)
 
     def is_held(self, request_class: ClassName, oldest_age_seconds: float) -> bool:
         """Whether a class is to be left in the log: every tier that it may use is stopped, and its oldest has time."""
@@ -95,13 +94,14 @@ class Dispatcher:
         """How many wait for a permit, per class."""
         counts = dict.fromkeys(self._classes, 0)
         for lane in (*self._lanes.values(), self._urgent):
-            for errand in lane:
+            for errand in lane.entries:
                 counts[errand.lane[0]] += 1
         return counts
 
     def backlog_seen(self, request_class: ClassName, records: int) -> None:
         """This many records of a class are still in the log."""
         self._backlog[request_class] = records
+        self._reconsider()
 
     def queue(self, errand: Errand, *, now: float) -> None:
         """A new request waits in its lane."""
@@ -109,15 +109,17 @@ class Dispatcher:
         lane = self._lanes.get(errand.lane)
         if lane is None:
             lane = self._lanes[errand.lane] = Lane(name, floor)
-        if not lane:
-            waiting = {other.request_class for other in self._lanes.values() if other}
+        if not lane.entries:
+            waiting = {other.request_class for other in self._lanes.values() if other.entries}
             self._full_credits.begin_waiting(name, waiting)
             self._lower_credits.begin_waiting(name, waiting)
         self._look(now)
         if self._allowed(floor):
             errand.fits_full = self._remaining(errand) >= self._terms(errand).edge
         lane.push(errand)
+        self._waiting += 1
         self._spend_ease(errand)
+        self._reconsider()
 
     def queue_urgent(self, errand: Errand) -> None:
         """A request whose call has failed is first in line at the next tier."""
@@ -157,7 +159,7 @@ class Dispatcher:
     def discard(self, errand: Errand) -> None:
         """Take a request out, wherever it waits."""
         if errand.standing is Standing.WAITING:
-            self._lanes[errand.lane].remove(errand)
+            self._take_out(errand)
         elif errand.standing is Standing.URGENT:
             self._urgent.remove(errand)
 
@@ -166,7 +168,8 @@ class Dispatcher:
         if not self.has_waiting:
             return []
         self._look(now)
-        self._serve_urgent()
+        if self._urgent.entries:
+            self._serve_urgent()
         self._end_hopeless()
         self._start_full()
         for tier in range(1, len(self.endpoints)):
@@ -177,10 +180,11 @@ class Dispatcher:
     def _look(self, now: float) -> None:
         self._now = now
         rungs = [endpoint.rung(now) for endpoint in self.endpoints]
-        if len(self._known_terms) > KNOWN_TERMS_MAX or any(a is not b for a, b in zip_longest(rungs, self._rungs)):
+        if rungs != self._rungs or len(self._known_terms) > KNOWN_TERMS_MAX:
             self._rungs = rungs
             self._known_terms.clear()
             self._at_ease_until = [-math.inf] * len(rungs)
+            self._reconsider()
             self._hopeless_below = [
                 min((rung.speed.q50 + self._margin for rung in rungs[:allowed]), default=math.inf)
                 for allowed in self._allowed_by_floor
@@ -214,10 +218,11 @@ class Dispatcher:
 
     def _filled(self, tier: int) -> list[Lane[Errand]]:
         """The lanes in which somebody waits who may use this model tier."""
-        return [lane for lane in self._lanes.values() if lane and tier < self._allowed(lane.floor)]
+        allowed = self._allowed_by_floor
+        return [lane for lane in self._lanes.values() if lane.entries and tier < allowed[lane.floor]]
 
     def _serve_urgent(self) -> None:
-        for errand in list(self._urgent):
+        for errand in list(self._urgent.entries):
             if self._now < errand.ready_at:
                 continue
             fits = [
@@ -239,9 +244,9 @@ class Dispatcher:
         """Heads that no model tier can serve in time; one of them may be the probe of a tier that stands idle."""
         for lane in self._lanes.values():
             hopeless_by = self._now + self._hopeless_below[lane.floor]
-            while lane and lane.head.deadline_at < hopeless_by:
+            while lane.entries and lane.entries[0].deadline_at < hopeless_by:
                 errand = lane.head
-                lane.remove(errand)
+                self._take_out(errand)
                 allowed = range(self._allowed(lane.floor))
                 probe = next((tier for tier in allowed if self.endpoints[tier].is_worth_a_probe(self._now)), None)
                 if probe is not None and self._remaining(errand) > self._margin:
@@ -250,7 +255,7 @@ class Dispatcher:
                     self._give_up(errand)
 
     def _start_full(self) -> None:
-        while self.endpoints and self.endpoints[0].is_open(self._now):
+        while self._waiting and self.endpoints and self.endpoints[0].is_open(self._now):
             chosen = self._choose_full(self._filled(0))
             if chosen is None:
                 return
@@ -258,19 +263,23 @@ class Dispatcher:
 
     def _choose_full(self, lanes: list[Lane[Errand]]) -> Errand | None:
         """The earliest deadline that is safe, unless another class has waited long and its weighted share is due."""
-        terms = {lane: self._terms(lane.head) for lane in lanes}
-        candidates = {lane: tiers.candidate(lane, terms[lane], now=self._now) for lane in lanes}
-        willing = {lane: errand for lane, errand in candidates.items() if errand is not None}
+        willing: list[tuple[Errand, Lane[Errand]]] = []
+        for lane in lanes:
+            errand = tiers.candidate(lane, self._terms(lane.entries[0]), now=self._now)
+            if errand is not None:
+                willing.append((errand, lane))
         if not willing:
             return self._choose_probe(lanes)
+        earliest = min((errand for errand, _ in willing), key=_deadline)
+        if len(willing) == 1:
+            return earliest
         charged = self._full_credits.charged
-        earliest = min(willing.values(), key=_deadline)
         ahead = charged(earliest.lane[0]) - tiers.FLOOR_SLACK * self._rungs[0].speed.mean
         overdue = [
             errand
-            for lane, errand in willing.items()
+            for errand, lane in willing
             if charged(lane.request_class) < ahead
-            and lane.head.waited_seconds(self._now) > tiers.FLOOR_FROM * terms[lane].patience
+            and lane.head.waited_seconds(self._now) > tiers.FLOOR_FROM * self._terms(lane.head).patience
         ]
         return min(overdue, key=lambda errand: charged(errand.lane[0]), default=earliest)
 
@@ -282,35 +291,42 @@ class Dispatcher:
         return best if self._remaining(best) > self._terms(best).reserve else None
 
     def _start_lower(self, tier: int) -> None:
-        while self.endpoints[tier].is_open(self._now):
-            lanes = [lane for lane in self._filled(tier) if self._fits(lane.head, tier)]
-            chosen = self._choose_lower(lanes, tier) if lanes else None
+        while self._waiting and self._now >= self._idle_until[tier] and self.endpoints[tier].is_open(self._now):
+            lanes = [lane for lane in self._filled(tier) if self._fits(lane.entries[0], tier)]
+            chosen = self._choose_lower(lanes, tier)
             if chosen is None:
                 return
             self._take(chosen, tier, self._lower_credits)
 
     def _choose_lower(self, lanes: list[Lane[Errand]], tier: int) -> Errand | None:
         """Who cannot wait any longer; else who has been refused for as long as its class is patient."""
-        refused = [lane for lane in lanes if self._is_refused(lane)]
-        first = min(refused, key=lambda lane: self._lower_credits.charged(lane.request_class), default=None)
-        if self._must_run_now(lanes, tier):
+        refused_from = {lane: self._refused_from(lane) for lane in lanes}
+        refused = [lane for lane in lanes if refused_from[lane] < self._now]
+        ease_ends_at = self._ease_ends_at(lanes, tier)
+        if ease_ends_at <= self._now:
             pressed = min(lanes, key=lambda lane: lane.head.deadline_at)
             if pressed not in refused or self._remaining(pressed.head) <= tiers.REFUSED_AT_EASE_SECONDS:
                 return pressed.head
-        return None if first is None else first.head
+        if refused:
+            return min(refused, key=lambda lane: self._lower_credits.charged(lane.request_class)).head
+        self._idle_until[tier] = min(ease_ends_at, *refused_from.values(), math.inf)
+        return None
+
+    def _reconsider(self) -> None:
+        """Something has changed on which it depends whom a lower tier takes."""
+        self._idle_until = [-math.inf] * len(self.endpoints)
 
     def _spend_ease(self, errand: Errand) -> None:
         """One more waits: the others have its service less to spare, and it may have less than they."""
-        count = sum(map(len, self._lanes.values()))
         for tier, rung in enumerate(self._rungs):
             each = SAFETY * rung.seconds_each
-            own = errand.deadline_at - rung.speed.q99 - self._margin - count * each
+            own = errand.deadline_at - rung.speed.q99 - self._margin - self._waiting * each
             self._at_ease_until[tier] = min(self._at_ease_until[tier] - each, own)
 
-    def _must_run_now(self, lanes: list[Lane[Errand]], tier: int) -> bool:
-        """Whether waiting longer would make this tier late for somebody. Looked at again only when the spare time is used up."""
+    def _ease_ends_at(self, lanes: list[Lane[Errand]], tier: int) -> float:
+        """Until when waiting makes this tier late for nobody. Looked at again only when the spare time is used up."""
         if self._now < self._at_ease_until[tier]:
-            return False
+            return self._at_ease_until[tier]
         rung = self._rungs[tier]
         spare = spare_seconds(
             lanes,
@@ -319,17 +335,25 @@ class Dispatcher:
             seconds_each=rung.seconds_each,
         )
         # Those behind a head that this tier cannot serve were not asked: they may have less to spare.
-        self._at_ease_until[tier] = self._now + spare if len(lanes) == len(self._filled(tier)) else -math.inf
-        return spare <= 0
+        ends_at = self._now + spare
+        self._at_ease_until[tier] = ends_at if len(lanes) == len(self._filled(tier)) else -math.inf
+        return ends_at
 
-    def _is_refused(self, lane: Lane[Errand]) -> bool:
-        known = self._terms(lane.head)
-        count = len(lane) + self._backlog[lane.request_class]
-        has_waited = lane.head.waited_seconds(self._now) > known.patience
-        return has_waited or count > known.limit or self._remaining(lane.head) < known.edge
+    def _refused_from(self, lane: Lane[Errand]) -> float:
+        """After which instant the first of a lane may go to a lower tier; it moves only with the lane and the latencies."""
+        head = lane.entries[0]
+        known = self._terms(head)
+        if len(lane.entries) + self._backlog[lane.request_class] > known.limit:
+            return -math.inf
+        return min(head.granted_at + known.patience, head.deadline_at - known.edge)
+
+    def _take_out(self, errand: Errand) -> None:
+        self._lanes[errand.lane].remove(errand)
+        self._waiting -= 1
+        self._reconsider()
 
     def _take(self, errand: Errand, tier: int, ledger: Credits) -> None:
-        self._lanes[errand.lane].remove(errand)
+        self._take_out(errand)
         ledger.charge(errand.lane[0], self._rungs[tier].speed.mean)
         self._start(errand, tier)
 

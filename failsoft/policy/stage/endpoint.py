@@ -4,8 +4,10 @@ Here the patterns of one endpoint meet. A call may start when there is a permit,
 allows it. However a call ends, all of them hear of it, each in its own words.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from failsoft.policy import tiers
 from failsoft.policy.breaker import Breaker
@@ -64,8 +66,7 @@ class Condition:
     retries_refused: Mapping[ClassName, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """One call at this endpoint, from its start to its end."""
 
     call_id: int
@@ -111,16 +112,19 @@ class Endpoint:
 
     def is_open(self, now: float) -> bool:
         """Whether a call may start now."""
-        return (
-            self.permits.has_free
-            and self.stall.allows(self.permits.in_flight, now=now)
-            and self.breaker.allows_from(self.permits.count, now=now) <= now
-        )
+        return self.free_from(now) <= now
+
+    def free_from(self, now: float) -> float:
+        """From when a call may start, as far as time alone decides that; not after ``now`` if one may."""
+        permits = self.permits
+        if permits.in_flight >= permits.count:
+            return math.inf
+        return max(self.stall.allows_from(permits.in_flight), self.breaker.allows_from(permits.count, now=now))
 
     @property
     def is_stopped(self) -> bool:
         """Whether its breaker holds calls back."""
-        return self.breaker.state in {State.OPEN, State.HALF_OPEN, State.FORCED_OPEN}
+        return self.breaker.is_holding_back
 
     def is_worth_a_probe(self, now: float) -> bool:
         """Whether it has stood idle for so long that its latency is not known any more, or never was.
@@ -136,7 +140,7 @@ class Endpoint:
     def rung(self, now: float) -> tiers.Rung:
         """What the tier rule reads of it; the same object until one of its figures moves."""
         speed, count = self.latency.speed(now=now), self.permits.count
-        is_stalled = self.stall.is_stalled(count) or self.is_stopped
+        is_stalled = self.stall.is_stalled(count) or self.breaker.is_holding_back
         rung = self._rung
         if rung is None or rung.speed is not speed or rung.permits != count or rung.is_stalled != is_stalled:
             rung = self._rung = tiers.Rung(speed, count, is_stalled)
