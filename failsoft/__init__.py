@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from failsoft.client import Client, ResultOverdue
     from failsoft.endpoints import (
         Busy,
+        CachedAnswer,
         Call,
         Constant,
         EndpointBroken,
@@ -19,16 +20,21 @@ if TYPE_CHECKING:
         RequestRefused,
     )
     from failsoft.pipeline import Pipeline
+    from failsoft.policy.admission import AdmissionConfig
     from failsoft.policy.breaker_settings import BreakerSettings
+    from failsoft.policy.coalescing import CoalescingConfig
     from failsoft.policy.retry_budget import RetryBudgetSettings
     from failsoft.policy.widening import WideningConfig
     from failsoft.wire import Result
 
 __all__ = [
+    "AdmissionConfig",
     "BreakerSettings",
     "Busy",
+    "CachedAnswer",
     "Call",
     "Client",
+    "CoalescingConfig",
     "Constant",
     "EndpointBroken",
     "EndpointFailed",
@@ -43,8 +49,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AdmissionConfig": "failsoft.policy.admission",
     "BreakerSettings": "failsoft.policy.breaker_settings",
     "Client": "failsoft.client",
+    "CoalescingConfig": "failsoft.policy.coalescing",
     "Pipeline": "failsoft.pipeline",
     "Result": "failsoft.wire",
     "ResultOverdue": "failsoft.client",

@@ -17,13 +17,16 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import get_args, overload
 
 from failsoft.catalogue import Catalogue
-from failsoft.endpoints import CallableEndpoint, Constant, Endpoint, RunsIn
+from failsoft.endpoints import CachedAnswer, CallableEndpoint, Constant, Endpoint, RunsIn
 from failsoft.endpoints.callable import Function
+from failsoft.policy.admission import AdmissionConfig
+from failsoft.policy.answers import AnswersConfig
 from failsoft.policy.breaker_settings import DEFAULTS as BREAKER_DEFAULTS
 from failsoft.policy.breaker_settings import BreakerSettings
+from failsoft.policy.coalescing import CoalescingConfig
 from failsoft.policy.durations import Duration, parse_duration
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.levels import FALLBACK_LEVEL, FULL_LEVEL, REDUCED_LEVEL
@@ -31,6 +34,8 @@ from failsoft.policy.request import ClassName
 from failsoft.policy.retry_budget import DEFAULTS as RETRY_DEFAULTS
 from failsoft.policy.retry_budget import RetryBudgetSettings
 from failsoft.policy.settings import (
+    ADMISSION_DEFAULTS,
+    COALESCING_DEFAULTS,
     DEFAULT_LIMIT,
     ClassSettings,
     StageSettings,
@@ -40,6 +45,11 @@ from failsoft.policy.settings import (
 )
 from failsoft.policy.widening import DEFAULTS as WIDENING_DEFAULTS
 from failsoft.policy.widening import WideningConfig
+from failsoft.wire import Envelope, RequestLine
+from failsoft.wire.content_key import Coalesce, content_key
+
+Serves = Endpoint | Constant | CachedAnswer
+"""What a tier may be."""
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
 
@@ -49,7 +59,7 @@ class Tier:
     """One way to serve: what the policies know of it, and what is called."""
 
     settings: TierSettings
-    serves: Endpoint | Constant
+    serves: Serves
 
 
 class Stage:
@@ -63,6 +73,10 @@ class Stage:
         breakers: thresholds of every endpoint's breaker.
         retries: what retries live on.
         widening: what counts as a change of an endpoint's latency.
+        coalesce: which requests are equal, and share executions and answers.
+        data_version: of what the answers are made from, part of what makes requests equal.
+        coalescing: how equal requests share an execution.
+        admission: when requests are shed.
     """
 
     def __init__(
@@ -75,11 +89,19 @@ class Stage:
         breakers: BreakerSettings = BREAKER_DEFAULTS,
         retries: RetryBudgetSettings = RETRY_DEFAULTS,
         widening: WideningConfig = WIDENING_DEFAULTS,
+        coalesce: Coalesce = "deterministic",
+        data_version: str | None = None,
+        coalescing: CoalescingConfig = COALESCING_DEFAULTS,
+        admission: AdmissionConfig = ADMISSION_DEFAULTS,
     ) -> None:
         self.pipeline = pipeline
         self.name = name
         self.tiers: list[Tier] = []
         self._breakers, self._retries, self._widening = breakers, retries, widening
+        self._coalesce, self._data_version = coalesce, data_version
+        self._coalescing, self._admission = coalescing, admission
+        if coalesce not in get_args(Coalesce):
+            raise ConfigurationError(f"{self}: coalesce is {coalesce!r}; it is one of {', '.join(get_args(Coalesce))}")
         self._floor = dict(floor)
         self._patience = dict(patience)
         for known, level in floor.items():
@@ -96,7 +118,7 @@ class Stage:
     def tier(
         self,
         name: str,
-        serves: Endpoint | Constant,
+        serves: Serves,
         *,
         level: int | None = ...,
         expect: Duration | None = ...,
@@ -121,7 +143,7 @@ class Stage:
     def tier(
         self,
         name: str,
-        serves: Endpoint | Constant | None = None,
+        serves: Serves | None = None,
         *,
         level: int | None = None,
         expect: Duration | None = None,
@@ -134,9 +156,9 @@ class Stage:
 
         Args:
             name: unique in the stage.
-            serves: an endpoint or a Constant.
+            serves: an endpoint, a CachedAnswer or a Constant.
             level: 1 full, 2 reduced, 3 cached or deterministic. By default the first model tier is 1, further ones 2,
-                a Constant 3.
+                a CachedAnswer or a Constant 3.
             expect: the usual (median) duration of a call, such as "800ms". Not needed: it is measured. Until 30 calls
                 were, the author's word decides which requests fit the tier.
             target: what 95 % of the calls should take at most, such as "2s"; the limit is then found below ``limit``. Without
@@ -164,27 +186,41 @@ class Stage:
     def _declare(
         self,
         name: str,
-        serves: Endpoint | Constant,
+        serves: Serves,
         level: int | None,
         expect: Duration | None,
         target: Duration | None,
         *,
         limit_enforce: bool,
     ) -> None:
-        usual = usual_level([tier.settings for tier in self.tiers], is_model=not isinstance(serves, Constant))
+        limit_declared = None if isinstance(serves, Constant | CachedAnswer) else serves.limit
+        usual = usual_level([tier.settings for tier in self.tiers], is_model=limit_declared is not None)
         try:
             settings = TierSettings(
                 _checked_name("tier", name),
                 usual if level is None else level,
-                serves.limit if not isinstance(serves, Constant) else None,
+                limit_declared,
                 None if expect is None else parse_duration(expect, field="expect"),
                 None if target is None else parse_duration(target, field="target"),
                 limit_enforce,
+                isinstance(serves, CachedAnswer),
             )
-            StageSettings(self.name, (*(tier.settings for tier in self.tiers), settings), ())
+            tiers = [*self.tiers, Tier(settings, serves)]
+            StageSettings(self.name, tuple(tier.settings for tier in tiers), (), answers=_answers(tiers))
         except ConfigurationError as error:
             raise ConfigurationError(f"{self}, tier {name}: {error}") from None
-        self.tiers.append(Tier(settings, serves))
+        self.tiers = tiers
+
+    def content_key(self, line: RequestLine, envelope: Envelope) -> str | None:
+        """What makes a request equal to others; None: it shares nothing."""
+        return content_key(
+            line,
+            tenant=envelope.tenant,
+            stage=f"{self.pipeline}.{self.name}",
+            coalesce=self._coalesce,
+            coalesce_key=envelope.coalesce_key,
+            data_version=self._data_version,
+        )
 
     def settings(self, catalogue: Catalogue) -> StageSettings:
         """What the policies need to know, with the classes of a catalogue.
@@ -215,6 +251,9 @@ class Stage:
             breakers=self._breakers,
             retries=self._retries,
             widening=self._widening,
+            coalescing=self._coalescing,
+            admission=self._admission,
+            answers=_answers(self.tiers),
         )
 
 
@@ -238,6 +277,10 @@ class Pipeline:
         breakers: BreakerSettings = BREAKER_DEFAULTS,
         retries: RetryBudgetSettings = RETRY_DEFAULTS,
         widening: WideningConfig = WIDENING_DEFAULTS,
+        coalesce: Coalesce = "deterministic",
+        data_version: str | None = None,
+        coalescing: CoalescingConfig = COALESCING_DEFAULTS,
+        admission: AdmissionConfig = ADMISSION_DEFAULTS,
     ) -> Stage:
         """Declare a stage.
 
@@ -248,6 +291,11 @@ class Pipeline:
             breakers: thresholds of every endpoint's breaker.
             retries: what retries live on.
             widening: what counts as a change of an endpoint's latency.
+            coalesce: which requests are equal, and share executions and answers: "off", none; "deterministic", those that
+                would get the same answer again (temperature 0 or a seed); "always", all of the same content.
+            data_version: of what the answers are made from; a new one makes no request equal to an old one.
+            coalescing: how equal requests share an execution.
+            admission: when requests are shed.
         """
         if name in self.stages:
             raise ConfigurationError(f"pipeline {self.name}: stage {name!r} is declared twice")
@@ -259,6 +307,10 @@ class Pipeline:
             breakers=breakers,
             retries=retries,
             widening=widening,
+            coalesce=coalesce,
+            data_version=data_version,
+            coalescing=coalescing,
+            admission=admission,
         )
         self.stages[name] = stage
         return stage
@@ -303,6 +355,10 @@ def load_pipeline(target: str) -> Pipeline:
     if not isinstance(found, Pipeline):
         raise ConfigurationError(f"pipeline {target!r}: {name!r} in {module_name} is not a failsoft.Pipeline")
     return found
+
+
+def _answers(tiers: Iterable[Tier]) -> AnswersConfig | None:
+    return next((tier.serves.config for tier in tiers if isinstance(tier.serves, CachedAnswer)), None)
 
 
 def _checked_name(kind: str, name: str) -> str:

@@ -81,6 +81,7 @@ def trail_json(trail: Trail) -> dict[str, Any]:
         "call_seconds": result.call_seconds,
         "slack_seconds": result.slack_seconds,
         "is_stale": result.is_stale,
+        "age_seconds": result.age_seconds,
         "coalesced_with": result.coalesced_with,
         "context_state": result.context_state,
         "retry_after_seconds": result.retry_after_seconds,
@@ -107,7 +108,7 @@ def _told(result: Result) -> Iterator[tuple[str, str | None]]:
     yield "wanted", f"level {result.wanted_level}"
     yield "served", "by no tier" if result.tier is None else f"level {result.level}, tier {result.tier}"
     yield "region", result.region
-    yield "stale", "an answer from the cache, past its time" if result.is_stale else None
+    yield "age", _age(result)
     yield "context", result.context_state
     yield "shared", None if result.coalesced_with is None else f"the call of {result.coalesced_with}"
     yield "executions", str(result.executions)
@@ -115,6 +116,12 @@ def _told(result: Result) -> Iterator[tuple[str, str | None]]:
     yield "in calls", _seconds(result.call_seconds)
     yield "slack", _seconds(result.slack_seconds)
     yield "decided at", None if result.published_at is None else format_timestamp(result.published_at)
+
+
+def _age(result: Result) -> str | None:
+    if result.age_seconds is None:
+        return None
+    return f"{result.age_seconds:.3f} s, {'past its time' if result.is_stale else 'fresh'}"
 
 
 def _seconds(seconds: float | None) -> str | None:

@@ -1,8 +1,9 @@
-"""What a tier calls: an OpenAI-compatible server, any async callable, or a constant.
+"""What a tier calls: an OpenAI-compatible server, any async callable, a constant, or nothing: an answer of the past.
 
 The protocol is :class:`~failsoft.endpoints.endpoint.Endpoint`.
 """
 
+from failsoft.endpoints.cached import CachedAnswer
 from failsoft.endpoints.call import (
     Busy,
     Call,
@@ -19,6 +20,7 @@ from failsoft.endpoints.openai import OpenAICompatible
 
 __all__ = [
     "Busy",
+    "CachedAnswer",
     "Call",
     "CallableEndpoint",
     "Checkable",

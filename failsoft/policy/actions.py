@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from failsoft.policy.answers import AnswerName
 from failsoft.policy.outcome import Ending
 from failsoft.policy.register import Register
 from failsoft.policy.request import Partition, RecordId
@@ -10,7 +11,7 @@ from failsoft.policy.request import Partition, RecordId
 
 @dataclass(frozen=True, slots=True)
 class StartCall:
-    """Call this tier for this record. Ends with a CallFinished, whatever happens.
+    """Call this tier with this record's body. Ends with a CallFinished, whatever happens.
 
     The shell ends the call itself at ``window_ends_at`` and reports TIMEOUT.
     """
@@ -38,20 +39,54 @@ class Publish:
         record: whose end it is.
         assignment: to be handed back with Published.
         ending: how it ended.
-        call_id: the call whose answer is the body; None where no model answered.
+        call_id: the call whose answer is the body; None where no model answered for it.
+        answer: the answer of the past that is the body.
+        leader: whose execution it shared, where it was not its own.
+        keeps_body: its body may be called with again, for others: keep it until Release.
     """
 
     record: RecordId
     assignment: int
     ending: Ending
     call_id: int | None = None
+    answer: AnswerName | None = None
+    leader: RecordId | None = None
+    keeps_body: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """The record is void here: its partition went to another worker. Drop what is kept for it."""
+    """The record is void here: its partition went to another worker. Drop what is kept for it.
+
+    Attributes:
+        record: which.
+        keeps_body: its body may be called with again, for others: keep it until Release.
+    """
 
     record: RecordId
+    keeps_body: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """No call is made with this record's body any more: another's is sent in its place, or the execution is over."""
+
+    record: RecordId
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAnswer:
+    """Keep what a call answered under this name, in place of what is there."""
+
+    answer: AnswerName
+    call_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropAnswers:
+    """Drop what is kept under these names."""
+
+    answers: tuple[AnswerName, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +105,4 @@ class AnnounceRegister:
     register: Register
 
 
-Action = StartCall | CancelCall | Publish | Forget | Commit | AnnounceRegister
+Action = StartCall | CancelCall | Publish | Forget | Release | StoreAnswer | DropAnswers | Commit | AnnounceRegister

@@ -29,13 +29,11 @@ Source: RFC 5861, RFC 9111 (max-stale); research/algorithms.md §8.3, reliabilit
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from failsoft.policy.errors import ConfigurationError
+from failsoft.policy.jitter import Jitter
 from failsoft.policy.outcome import Outcome
-
-if TYPE_CHECKING:
-    from random import Random
 
 ENTRY_BYTES = 600
 """What an answer costs beside its body: 460 here, measured with keys of 64 characters, and an entry at the shell. It bounds their
@@ -140,7 +138,7 @@ class Answers:
 
     __slots__ = ("_config", "_kept", "_random", "bytes", "served_fresh", "served_stale")
 
-    def __init__(self, config: AnswersConfig | None = None, *, random: "Random") -> None:
+    def __init__(self, config: AnswersConfig | None = None, *, random: Jitter) -> None:
         self._config = config or AnswersConfig()
         self._random = random
         self._kept: OrderedDict[AnswerName, _Kept] = OrderedDict()

@@ -5,6 +5,9 @@ enough for it, and that has room; if there is none it opens one::
 
     flight's level <= the request's floor    and    flight answers by <= the request's deadline
 
+While a better tier may yet take the request, a flight that runs at a lower one is left alone: the full tier has first refusal of
+everybody. One that only waits is joined whatever it may come to, for alone the request would come to the same.
+
 **Nobody owns the execution.** Where it belongs to the leader, as in most single-flight tables, the leader's deadline takes the
 followers with it. Here a waiter leaves at its own deadline, or when its partition goes to another worker, and the execution
 goes on for the rest; it is cancelled when the last one has gone, and not before.
@@ -31,6 +34,7 @@ from itertools import count
 
 from failsoft.policy.errors import ConfigurationError, IllegalTransition
 from failsoft.policy.flight import Flight, Waiter
+from failsoft.policy.levels import FALLBACK_LEVEL
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.request import ClassName, RecordId
 
@@ -101,25 +105,31 @@ class Flights:
 
     # Boarding.
 
-    def join(self, key: str | None, waiter: Waiter, *, now: float) -> Flight | None:
+    def join(self, key: str | None, waiter: Waiter, *, at_least: int = FALLBACK_LEVEL, now: float) -> Flight | None:
         """Board a flight for the same content; None: there is none that would do.
 
         Its class, floor and deadline may have moved: a waiting one is to be sorted in again.
+
+        Args:
+            key: the content.
+            waiter: who would board.
+            at_least: the lowest level of a flight under way that would do.
+            now: the instant.
         """
-        flight = self._joinable(key, waiter, now)
+        flight = self._joinable(key, waiter, at_least, now)
         if flight is None:
             return None
         self.joined += 1
         if not self._config.enforce:
             return None
-        self._board(flight, waiter)
+        self.board(flight, waiter)
         return flight
 
     def open(self, key: str | None, waiter: Waiter, *, now: float) -> Flight:
         """Board a new flight as its leader. Without a key it is not shared."""
-        is_double = not self._config.enforce and self._joinable(key, waiter, now) is not None
+        is_double = not self._config.enforce and self._joinable(key, waiter, FALLBACK_LEVEL, now) is not None
         flight = Flight(next(self._numbers), None if is_double else key, waiter.record, self._urgency)
-        self._board(flight, waiter)
+        self.board(flight, waiter)
         self._flights[flight.number] = flight
         if flight.key is not None:
             self._by_key.setdefault(flight.key, []).append(flight)
@@ -128,6 +138,10 @@ class Flights:
     def flight_of(self, record: RecordId) -> Flight | None:
         """Where a record waits."""
         return self._aboard.get(record)
+
+    def is_flying(self, key: str | None) -> bool:
+        """Whether there is a flight for this content."""
+        return key is not None and key in self._by_key
 
     # Leaving.
 
@@ -203,12 +217,17 @@ class Flights:
 
     # The indices.
 
-    def _joinable(self, key: str | None, waiter: Waiter, now: float) -> Flight | None:
+    def _joinable(self, key: str | None, waiter: Waiter, at_least: int, now: float) -> Flight | None:
         flights = self._by_key.get(key, ()) if key is not None else ()
         is_open = (flight for flight in flights if flight.has_room(self._config.waiters_max))
-        return next((flight for flight in is_open if flight.takes(waiter, now=now)), None)
+        return next((flight for flight in is_open if flight.takes(waiter, at_least=at_least, now=now)), None)
 
-    def _board(self, flight: Flight, waiter: Waiter) -> None:
+    def board(self, flight: Flight, waiter: Waiter) -> None:
+        """Take one aboard.
+
+        Raises:
+            IllegalTransition: the record waits already.
+        """
         if waiter.record in self._aboard:
             raise IllegalTransition(f"{waiter.record} waits already; a record is taken in once")
         if not flight.is_abandoned:

@@ -39,6 +39,9 @@ class Arrived:
         received_at: this host's wall clock now, epoch seconds.
         clock_offset: the broker's clock minus this host's, seconds; 0 while unknown.
         floor: the floor that the request asks for, None if it does not.
+        key: its content key; requests of one key may share an execution or an answer. None: it shares with no other.
+        max_stale_seconds: how far past its freshness an answer of the past may be; None: as far as the stage allows.
+        tenant: whose it is; where some are shed, all requests of one tenant share a fate.
         is_malformed: it is not what the wire contract says; the shell knows why.
     """
 
@@ -49,6 +52,9 @@ class Arrived:
     received_at: float
     clock_offset: float = 0.0
     floor: int | None = None
+    key: str | None = None
+    max_stale_seconds: float | None = None
+    tenant: str = ""
     is_malformed: bool = False
 
 
@@ -61,12 +67,14 @@ class CallFinished:
         verdict: how it ended.
         is_over: the endpoint is done with it. False where a call cannot be cut (a thread): its permit is held until SlotFreed.
         retry_after_seconds: when the endpoint asked to be called again, with BACKPRESSURE.
+        size_bytes: of the answer, with OK.
     """
 
     call_id: int
     verdict: Verdict
     is_over: bool = True
     retry_after_seconds: float | None = None
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

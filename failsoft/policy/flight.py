@@ -63,6 +63,10 @@ class Flight:
         self._expected_at = self._window_ends_at = inf
         self._is_retried = False
 
+    def __len__(self) -> int:
+        """How many are aboard."""
+        return len(self._waiters)
+
     @property
     def waiters(self) -> list[Waiter]:
         """All of them, the earliest deadline first."""
@@ -93,10 +97,16 @@ class Flight:
         """The latest deadline: up to which its execution is of use to somebody."""
         return self._order[-1][0]
 
-    def takes(self, waiter: Waiter, *, now: float) -> bool:
-        """Whether its answer will be good enough and early enough."""
-        level = self.floor if self.level is None else self.level
-        return level <= waiter.floor and self._answers_by(now) <= waiter.deadline_at
+    def takes(self, waiter: Waiter, *, at_least: int, now: float) -> bool:
+        """Whether its answer will be good enough and early enough.
+
+        Args:
+            waiter: who would board.
+            at_least: the lowest level of a tier that runs already that would do.
+            now: the instant.
+        """
+        is_good = self.floor <= waiter.floor if self.level is None else self.level <= min(waiter.floor, at_least)
+        return is_good and self._answers_by(now) <= waiter.deadline_at
 
     def stopped(self) -> None:
         """Its execution ended without an answer; it waits again, here or at the next tier."""

@@ -46,6 +46,8 @@ class Reason(StrEnum):
     """A model answered with something that cannot be put into a result: no JSON, or over the size limit."""
     FLOOR = "floor"
     """Only tiers below the lowest acceptable level were left."""
+    OVERLOADED = "overloaded"
+    """More waited before it than can be served in time, and nothing that it accepts answers at once."""
 
 
 STATUS_CODES: dict[Outcome, int] = {
@@ -64,6 +66,7 @@ class Ending:
     """The terminal end of one request, all that a result says beside the answer itself.
 
     Times are seconds. ``slack_seconds`` is what was left of the deadline when the end was decided; negative means late.
+    ``age_seconds`` is set where an answer of the past served, ``retry_after_seconds`` where the request was shed.
     """
 
     outcome: Outcome
@@ -76,3 +79,6 @@ class Ending:
     call_seconds: float = 0.0
     slack_seconds: float = 0.0
     dead_letter: bool = False
+    is_stale: bool = False
+    age_seconds: float | None = None
+    retry_after_seconds: float | None = None

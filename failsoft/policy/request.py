@@ -35,19 +35,36 @@ class Request:
         record: its place in the log.
         assignment: the assignment of its partition under which it arrived; a later one makes its work void.
         deadline_at: absolute end, monotonic seconds.
+        waits_until: its deadline, or earlier where it waits for a higher floor than its class's.
         budget_seconds: what was granted when it was sent, after the cap of its class. Patience is a share of it.
         floor: the lowest acceptable level.
         size_bytes: key, value and headers, for the bound on memory.
+        key: content key; None: it shares nothing.
+        max_stale_seconds: how far past its freshness an answer of the past may be; None: as far as the stage allows.
+        tenant: whose it is.
     """
 
     record: RecordId
     assignment: int
     deadline_at: float
+    waits_until: float
     budget_seconds: float
     floor: int
     size_bytes: int
+    key: str | None = None
+    max_stale_seconds: float | None = None
+    tenant: str = ""
+
+    @classmethod
+    def unreadable(cls, record: RecordId, assignment: int, size_bytes: int, *, now: float) -> "Request":
+        """Stand for a record that could not be read: it ends at once."""
+        return cls(record, assignment, now, now, 0.0, 0, size_bytes)
 
     @property
     def granted_at(self) -> float:
         """When the budget began to run, on the monotonic clock: the wait in the log counts as waiting."""
         return self.deadline_at - self.budget_seconds
+
+    def waited_seconds(self, now: float) -> float:
+        """Since the sender granted the budget."""
+        return now - self.granted_at

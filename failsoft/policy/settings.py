@@ -3,8 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from failsoft.policy.admission import AdmissionConfig
+from failsoft.policy.answers import AnswersConfig
 from failsoft.policy.breaker_settings import DEFAULTS as BREAKER_DEFAULTS
 from failsoft.policy.breaker_settings import BreakerSettings
+from failsoft.policy.coalescing import CoalescingConfig
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.levels import FALLBACK_LEVEL, FULL_LEVEL, REDUCED_LEVEL
 from failsoft.policy.request import ClassName
@@ -13,6 +16,8 @@ from failsoft.policy.retry_budget import RetryBudgetSettings
 from failsoft.policy.widening import DEFAULTS as WIDENING_DEFAULTS
 from failsoft.policy.widening import WideningConfig
 
+ADMISSION_DEFAULTS = AdmissionConfig()
+COALESCING_DEFAULTS = CoalescingConfig()
 DEFAULT_PRIOR_SECONDS = 1.0
 """Median latency to assume of a tier whose author says nothing: a guess, which five calls outvote."""
 DEFAULT_LIMIT = 8
@@ -31,6 +36,7 @@ class TierSettings:
         target_seconds: what 95 % of its calls should take at most; the limit is then found below ``limit``. None: it stays
             where it was declared, and moves only when the endpoint says that it is busy.
         limit_enforce: False leaves the permits as declared, and only says where the limit would go.
+        is_cached: it serves answers of the past, and takes no call.
     """
 
     name: str
@@ -39,6 +45,7 @@ class TierSettings:
     expected_seconds: float | None = None
     target_seconds: float | None = None
     limit_enforce: bool = True
+    is_cached: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -46,6 +53,8 @@ class TierSettings:
             raise ConfigurationError(f"tier {self.name}: level {self.level} is not 1, 2 or 3")
         if self.limit is not None and self.limit < 1:
             raise ConfigurationError(f"tier {self.name}: limit {self.limit} leaves it no permit; use 1 or more")
+        if self.is_cached and self.limit is not None:
+            raise ConfigurationError(f"tier {self.name}: an answer of the past takes no call; its limit is None")
         if self.expected_seconds is not None and self.expected_seconds <= 0:
             raise ConfigurationError(f"tier {self.name}: expect {self.expected_seconds} s is not a duration above zero")
         if self.target_seconds is not None and self.target_seconds <= 0:
@@ -122,6 +131,9 @@ class StageSettings:
         breakers: thresholds of every endpoint's breaker.
         retries: what retries live on.
         widening: what counts as a change of an endpoint's latency.
+        admission: when requests are shed.
+        coalescing: how equal requests share an execution.
+        answers: how long an answer may serve equal requests; None: none is kept.
     """
 
     name: str
@@ -134,6 +146,9 @@ class StageSettings:
     breakers: BreakerSettings = BREAKER_DEFAULTS
     retries: RetryBudgetSettings = RETRY_DEFAULTS
     widening: WideningConfig = WIDENING_DEFAULTS
+    admission: AdmissionConfig = ADMISSION_DEFAULTS
+    coalescing: CoalescingConfig = COALESCING_DEFAULTS
+    answers: AnswersConfig | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -151,6 +166,8 @@ class StageSettings:
         kinds = [tier.is_model for tier in self.tiers]
         if kinds != sorted(kinds, reverse=True):
             raise ConfigurationError(f"stage {self.name}: tiers that answer at once come after those that take a call")
+        if self.answers is None and any(tier.is_cached for tier in self.tiers):
+            raise ConfigurationError(f"stage {self.name}: a tier serves answers of the past, but none are kept")
         levels = [tier.level for tier in self.tiers]
         if levels != sorted(levels):
             raise ConfigurationError(f"stage {self.name}: tiers are declared best first, but their levels are {levels}")

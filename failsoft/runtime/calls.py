@@ -41,14 +41,21 @@ class Calls:
         endpoints: tier -> what is called.
         clock: for windows.
         report: takes what happened, on the event loop.
+        size_of: bytes of an answer, for those who keep it.
     """
 
     def __init__(
-        self, endpoints: dict[str, Endpoint], clock: Clock, report: Callable[[CallFinished | SlotFreed], None]
+        self,
+        endpoints: dict[str, Endpoint],
+        clock: Clock,
+        report: Callable[[CallFinished | SlotFreed], None],
+        *,
+        size_of: Callable[[Output], int] = lambda _: 0,
     ) -> None:
         self._endpoints = endpoints
         self._clock = clock
         self._report = report
+        self._size_of = size_of
         self._under_way: dict[int, _UnderWay] = {}
         self._ends: dict[int, Output | BaseException] = {}
 
@@ -69,9 +76,9 @@ class Calls:
         """Nobody waits for this call any more."""
         self._cut(call_id)
 
-    def take_end(self, call_id: int) -> Output | BaseException | None:
-        """Hand out what a call ended with, once."""
-        return self._ends.pop(call_id, None)
+    def end_of(self, call_id: int) -> Output | BaseException | None:
+        """What a call ended with; known while its end is being reported, and dropped when all have taken it."""
+        return self._ends.get(call_id)
 
     async def close(self) -> None:
         """Cut what is under way and let go of the endpoints."""
@@ -95,7 +102,11 @@ class Calls:
         if is_over:
             del self._under_way[call_id]
         retry_after = end.retry_after_seconds if isinstance(end, Busy) else None
-        self._report(CallFinished(call_id, verdict, is_over=is_over, retry_after_seconds=retry_after))
+        size_bytes = self._size_of(end) if isinstance(end, Output) else 0
+        try:
+            self._report(CallFinished(call_id, verdict, is_over, retry_after, size_bytes))
+        finally:
+            self._ends.pop(call_id, None)
 
     def _cut(self, call_id: int) -> None:
         under_way = self._under_way.get(call_id)

@@ -1,18 +1,18 @@
-"""How endpoints stand, read from the machine at each scrape: breakers, retries, limits, latency.
+"""How a stage stands, read from the machine at each scrape: breakers, retries, limits, latency, and what was not called at all.
 
 The machine keeps these counts anyway, dark or not, so nothing is counted twice and nothing costs a call. A state is a row of
 series, one for each state there is, of which one is 1 (Prometheus' state set): a state that never was still has its series.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from failsoft.policy.breaker_states import State
 from failsoft.policy.settings import StageSettings
-from failsoft.policy.stage import Condition, StageMachine
+from failsoft.policy.stage import Condition, Saved, StageMachine
 from failsoft.policy.widening import Spread
 
 _TIER = ("stage", "tier")
@@ -30,6 +30,10 @@ class _Families:
     limit: GaugeMetricFamily
     infeasible: GaugeMetricFamily
     spread: GaugeMetricFamily
+    joined: CounterMetricFamily
+    answers: CounterMetricFamily
+    shed: CounterMetricFamily
+    shed_part: GaugeMetricFamily
 
     @classmethod
     def empty(cls) -> "_Families":
@@ -42,6 +46,12 @@ class _Families:
             GaugeMetricFamily("failsoft_limit_calls", "What it bears, for the fleet, as measured here", labels=_TIER),
             GaugeMetricFamily("failsoft_limit_infeasible", "1 if fewer calls do not meet the target", labels=_TIER),
             GaugeMetricFamily("failsoft_latency_spread", "1 for how latency compares now", labels=(*_TIER, "spread")),
+            CounterMetricFamily("failsoft_joined_requests", "Shared another's call, or would have", labels=("stage",)),
+            CounterMetricFamily(
+                "failsoft_answers_served", "By an answer of the past, or would be", labels=("stage", "freshness")
+            ),
+            CounterMetricFamily("failsoft_shed_requests", "Refused at once, or would be", labels=("stage", "class")),
+            GaugeMetricFamily("failsoft_shed_ratio", "Part that is refused now, under pressure", labels=("stage",)),
         )
 
     def add(self, settings: StageSettings, tier: str, condition: Condition) -> None:
@@ -58,19 +68,28 @@ class _Families:
         for spread in Spread:
             self.spread.add_metric((*where, spread.value), condition.spread is spread)
 
+    def add_saved(self, settings: StageSettings, saved: Saved) -> None:
+        """The samples of what one stage did not call."""
+        self.joined.add_metric((settings.name,), saved.joined)
+        self.answers.add_metric((settings.name, "fresh"), saved.fresh)
+        self.answers.add_metric((settings.name, "stale"), saved.stale)
+        for known in settings.classes:
+            self.shed.add_metric((settings.name, known.name), saved.shed.get(known.name, 0))
+        self.shed_part.add_metric((settings.name,), saved.shed_part)
+
     def all(self) -> Iterable[Metric]:
         """In the order of the exposition."""
-        return (self.state, self.trips, self.retries, self.refused, self.limit, self.infeasible, self.spread)
+        return tuple(getattr(self, each.name) for each in fields(self))
 
 
 class Conditions(Collector):
-    """The endpoints of all stages of one worker."""
+    """All stages of one worker."""
 
     def __init__(self) -> None:
         self._machines: list[tuple[StageSettings, StageMachine]] = []
 
     def watch(self, settings: StageSettings, machine: StageMachine) -> None:
-        """Show the endpoints of a stage from now on."""
+        """Show a stage from now on."""
         self._machines.append((settings, machine))
 
     def collect(self) -> Iterable[Metric]:
@@ -79,4 +98,5 @@ class Conditions(Collector):
         for settings, machine in self._machines:
             for tier, condition in machine.conditions.items():
                 families.add(settings, tier, condition)
+            families.add_saved(settings, machine.saved)
         return families.all()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from failsoft.catalogue import Catalogue
-from failsoft.endpoints import Constant
+from failsoft.endpoints import CachedAnswer, Constant
 from failsoft.pipeline import Stage
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.settings import StageSettings
@@ -99,7 +99,7 @@ def configured(pipeline: str, declared: StageSettings, said: Mapping[str, str]) 
 def resize_endpoints(stage: Stage, policy: StageSettings) -> None:
     """Tell the endpoints of a stage, before they are opened, how many calls there may be: threads and connections follow it."""
     for tier, told in zip(stage.tiers, policy.tiers, strict=True):
-        if not isinstance(tier.serves, Constant) and told.limit is not None:
+        if not isinstance(tier.serves, Constant | CachedAnswer) and told.limit is not None:
             tier.serves.limit = told.limit
 
 

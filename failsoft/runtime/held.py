@@ -1,5 +1,6 @@
 """What the shell keeps of a record while the machine decides about it: the parts that a decision may not look at."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from failsoft.kafka import Fetched
@@ -9,7 +10,7 @@ from failsoft.wire.body import decode_request, salvage_custom_id
 from failsoft.wire.envelope import decode_headers, salvage_headers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Held:
     """One record in this worker's hands.
 
@@ -17,8 +18,9 @@ class Held:
         fetched: as it came; kept whole only where it may become a dead letter.
         envelope: its headers, or what could be saved of them.
         custom_id: of its line.
-        line: its body; None where it cannot be read.
+        line: its body; None where it cannot be read, and when no call will be made with it any more.
         malformed: why it cannot be read.
+        key: its content key, None if it shares nothing.
     """
 
     fetched: Fetched | None = field(repr=False)
@@ -26,10 +28,16 @@ class Held:
     custom_id: str | None
     line: RequestLine | None = field(default=None, repr=False)
     malformed: MalformedRecord | None = None
+    key: str | None = None
 
 
-def read(fetched: Fetched) -> Held:
-    """Read a record. Never fails: one that is not what the wire contract says is held with the reason."""
+def read(fetched: Fetched, key_of: Callable[[RequestLine, Envelope], str | None]) -> Held:
+    """Read a record. Never fails: one that is not what the wire contract says is held with the reason.
+
+    Args:
+        fetched: as it came.
+        key_of: the stage's rule for content keys.
+    """
     _, partition, offset = fetched.record
     try:
         envelope = decode_headers(fetched.headers, topic=fetched.topic, partition=partition, offset=offset)
@@ -37,4 +45,4 @@ def read(fetched: Fetched) -> Held:
     except MalformedRecord as error:
         envelope = salvage_headers(fetched.headers, topic=fetched.topic, partition=partition, offset=offset)
         return Held(fetched, envelope, salvage_custom_id(fetched.value), malformed=error)
-    return Held(None, envelope, line.custom_id, line)
+    return Held(None, envelope, line.custom_id, line, key=key_of(line, envelope))

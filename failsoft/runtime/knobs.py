@@ -15,7 +15,18 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from failsoft.catalogue.config import parse_size
-from failsoft.policy import breaker_settings, concurrency, deadline, retry_budget, settings, tiers, widening
+from failsoft.policy import (
+    admission,
+    answers,
+    breaker_settings,
+    coalescing,
+    concurrency,
+    deadline,
+    retry_budget,
+    settings,
+    tiers,
+    widening,
+)
 from failsoft.policy.durations import parse_duration
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.settings import ClassSettings, StageSettings, TierSettings, default_patience, usual_level
@@ -90,6 +101,9 @@ def groups(pipeline: str, stage: StageSettings) -> list[Group]:
         _pattern(place, stage, "breakers", "breaker_", breaker_settings.__name__),
         _pattern(place, stage, "retries", "retry_", retry_budget.__name__),
         _pattern(place, stage, "widening", "widening_", widening.__name__),
+        _pattern(place, stage, "coalescing", "coalescing_", coalescing.__name__),
+        *([_pattern(place, stage, "answers", "answers_", answers.__name__)] if stage.answers is not None else []),
+        _pattern(place, stage, "admission", "admission_", admission.__name__),
         *(_tier(place, stage.tiers[:number], tier) for number, tier in enumerate(stage.tiers)),
         *(_class(place, number, len(stage.classes), known) for number, known in enumerate(stage.classes)),
     ]
@@ -104,7 +118,7 @@ def _pattern(place: Sequence[str], stage: StageSettings, part: str, prefix: str,
 def _tier(place: Sequence[str], better: Sequence[TierSettings], tier: TierSettings) -> Group:
     usual: dict[str, Any] = {"level": usual_level(better, is_model=tier.is_model)}
     if tier.is_model:
-        usual |= _defaults(tier)
+        usual |= {field: default for field, default in _defaults(tier).items() if field != "is_cached"}
     explained = dict.fromkeys(("limit", "target_seconds", "limit_enforce"), concurrency.__name__)
     knobs = _knobs((*place, tier.name), tier, usual, explained_in=explained, declared={"level": PYTHON})
     return Group("tiers", tier.name, None, tier, knobs)

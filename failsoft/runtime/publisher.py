@@ -17,11 +17,13 @@ from failsoft.endpoints import Output, RequestRefused
 from failsoft.kafka import RecordRefused
 from failsoft.policy.errors import MalformedRecord
 from failsoft.policy.outcome import Ending, Outcome, Reason
+from failsoft.runtime.bodies import End
 from failsoft.runtime.clock import Clock
 from failsoft.runtime.held import Held
 from failsoft.runtime.ports import OutboxPort
 from failsoft.wire import Record
 from failsoft.wire.dead_letter import DeadLetter, encode_dead_letter
+from failsoft.wire.identity import Identity, result_id
 from failsoft.wire.result import encode_result
 
 log = structlog.get_logger("failsoft.publisher")
@@ -38,6 +40,8 @@ MESSAGES = {
     Reason.ENDPOINT_BACKPRESSURE: "every tier that could be in time was called in vain; the last one was busy",
     Reason.ANSWER_UNUSABLE: "the model's answer cannot be put into a result: no JSON, or too large",
     Reason.FLOOR: "only tiers below the lowest acceptable level were left",
+    Reason.OVERLOADED: "more waits than can be served in time; send it again later",
+    Reason.REQUEST_REFUSED: "the model does not take this request",
 }
 """What a result without an answer tells people; the reason is for machines."""
 
@@ -62,22 +66,21 @@ class Publisher:
         self._reply_topics = reply_topics
         self._clock = clock
 
-    async def publish(
-        self, held: Held, ending: Ending, end: Output | Mapping[str, Any] | BaseException | None
-    ) -> Ending:
+    async def publish(self, held: Held, ending: Ending, end: End, *, shared_with: Identity | None = None) -> Ending:
         """Publish the end of a record and return when it is acknowledged.
 
         Args:
             held: the record.
             ending: how it ended.
-            end: what its last call ended with, or a constant answer.
+            end: what its last call ended with, or an answer that needed none.
+            shared_with: the request whose call it was, where it was another's.
 
         Returns:
             How it really ended: an answer that fits no result makes it fail.
         """
         if ending.dead_letter:
             await self._send(dead_letters_topic(self._pipeline), encode_dead_letter(self._dead_letter(held)))
-        ending, record = self._result(held, ending, end)
+        ending, record = self._result(held, ending, end, shared_with)
         try:
             await self._send(results_topic(self._pipeline), record)
         except RecordRefused:
@@ -99,9 +102,7 @@ class Publisher:
         except (TimeoutError, RecordRefused):
             log.warning("reply_lost", topic=topic)
 
-    def _result(
-        self, held: Held, ending: Ending, end: Output | Mapping[str, Any] | BaseException | None
-    ) -> tuple[Ending, Record]:
+    def _result(self, held: Held, ending: Ending, end: End, shared_with: Identity | None) -> tuple[Ending, Record]:
         body: bytes | Mapping[str, Any] | None = None
         status_code: int | None = None
         region: str | None = None
@@ -116,7 +117,15 @@ class Publisher:
         if held.malformed is not None:
             message = str(held.malformed)
         try:
-            record = self._encoded(held, ending, body=body, message=message, status_code=status_code, region=region)
+            record = self._encoded(
+                held,
+                ending,
+                body=body,
+                message=message,
+                status_code=status_code,
+                region=region,
+                shared_with=shared_with,
+            )
         except MalformedRecord:
             return self._unusable(held, ending)
         return ending, record
@@ -134,6 +143,7 @@ class Publisher:
         message: str | None = None,
         status_code: int | None = None,
         region: str | None = None,
+        shared_with: Identity | None = None,
     ) -> Record:
         return encode_result(
             ending,
@@ -145,6 +155,7 @@ class Publisher:
             message=message,
             status_code=status_code,
             region=region,
+            coalesced_with=None if shared_with is None else result_id(shared_with),
         )
 
     def _dead_letter(self, held: Held) -> DeadLetter:

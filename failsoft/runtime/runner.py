@@ -7,16 +7,26 @@ its end, the outbox with an acknowledgement, a timer with the passing of time.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
 from uuid import uuid4
 
 import structlog
 
 from failsoft.catalogue import Catalogue
-from failsoft.endpoints import Call, Constant
+from failsoft.endpoints import CachedAnswer, Call, Constant
 from failsoft.kafka import Fetched, OutboxClosed
 from failsoft.pipeline import Stage
-from failsoft.policy.actions import Action, AnnounceRegister, CancelCall, Commit, Forget, Publish, StartCall
+from failsoft.policy.actions import (
+    Action,
+    AnnounceRegister,
+    CancelCall,
+    Commit,
+    DropAnswers,
+    Forget,
+    Publish,
+    Release,
+    StartCall,
+    StoreAnswer,
+)
 from failsoft.policy.events import (
     Arrived,
     Assigned,
@@ -33,6 +43,7 @@ from failsoft.policy.events import (
 from failsoft.policy.request import ClassName, Partition, RecordId
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage import StageMachine
+from failsoft.runtime.bodies import Bodies, End
 from failsoft.runtime.calls import Calls
 from failsoft.runtime.clock import Clock
 from failsoft.runtime.held import Held, read
@@ -76,9 +87,9 @@ class StageRunner:
         self._outbox = outbox
         self._metrics = metrics
         metrics.declare(settings, self.machine)
-        self._constants = {t.settings.name: t.serves for t in stage.tiers if isinstance(t.serves, Constant)}
-        called = {t.settings.name: t.serves for t in stage.tiers if not isinstance(t.serves, Constant)}
-        self._calls = Calls(called, clock, self._call_ended)
+        self._bodies = Bodies(stage)
+        called = {t.settings.name: t.serves for t in stage.tiers if not isinstance(t.serves, CachedAnswer | Constant)}
+        self._calls = Calls(called, clock, self._call_ended, size_of=self._bodies.size_of)
         self._publisher = Publisher(
             outbox,
             pipeline=stage.pipeline,
@@ -88,6 +99,7 @@ class StageRunner:
         )
         self._inbox: InboxPort | None = None
         self._held: dict[RecordId, Held] = {}
+        self._lent: dict[RecordId, Held] = {}
         self._started: dict[int, tuple[str, float]] = {}
         self._to_commit: dict[Partition, tuple[int, int]] = {}
         self._committing: asyncio.Task[None] | None = None
@@ -161,7 +173,7 @@ class StageRunner:
     def records(self, batch: Sequence[Fetched]) -> None:
         """Take records, one event each."""
         for fetched in batch:
-            held = read(fetched)
+            held = read(fetched, self.stage.content_key)
             self._held[fetched.record] = held
             self.feed(
                 Arrived(
@@ -172,6 +184,9 @@ class StageRunner:
                     received_at=self._clock.wall(),
                     clock_offset=self._outbox.clock_offset.seconds,
                     floor=held.envelope.floor,
+                    key=held.key,
+                    max_stale_seconds=held.envelope.max_stale_seconds,
+                    tenant=held.envelope.tenant or held.envelope.identity.source,
                     is_malformed=held.malformed is not None,
                 )
             )
@@ -207,20 +222,24 @@ class StageRunner:
             case CancelCall():
                 self._calls.cancel(action.call_id)
             case Publish():
-                task = asyncio.get_running_loop().create_task(self._publish(action, self._held[action.record]))
-                self._publishing.add(task)
-                task.add_done_callback(self._published)
+                self._publish_soon(action)
             case Forget():
-                self._held.pop(action.record, None)
+                self._let_go(action.record, keeps_body=action.keeps_body)
+            case Release():
+                self._release(action.record)
+            case StoreAnswer():
+                self._bodies.store(action.answer, self._calls.end_of(action.call_id))
+            case DropAnswers():
+                self._bodies.drop(action.answers)
             case Commit():
                 self._commit_soon(action.offsets)
             case AnnounceRegister():
                 pass  # every worker's breakers are its own so far
 
     def _start_call(self, action: StartCall) -> None:
-        held = self._held[action.record]
+        held = self._lent.get(action.record) or self._held[action.record]
         if held.line is None:
-            raise ValueError("the machine called a record that could not be read")
+            raise ValueError("the machine called with a body that could not be read, or that it has released")
         call = Call(
             body=held.line.body,
             url=held.line.url,
@@ -235,19 +254,36 @@ class StageRunner:
         self._started[action.call_id] = (action.tier, self._clock.monotonic())
         self._calls.start(action.call_id, call)
 
-    async def _publish(self, action: Publish, held: Held) -> None:
-        end: Any = None
+    def _publish_soon(self, action: Publish) -> None:
+        """Put the result together now, while all that it is made of is there, and have it sent."""
+        end: End
         if action.call_id is not None:
-            end = self._calls.take_end(action.call_id)
-        elif action.ending.tier is not None:
-            end = self._constants[action.ending.tier].body
-        ending = await self._publisher.publish(held, action.ending, end)
+            end = self._calls.end_of(action.call_id)
+        else:
+            end = self._bodies.of(action.ending.tier, action.answer)
+        leader = None if action.leader is None else self._lent.get(action.leader) or self._held[action.leader]
+        task = asyncio.get_running_loop().create_task(self._publish(action, self._held[action.record], end, leader))
+        self._publishing.add(task)
+        task.add_done_callback(self._published)
+
+    async def _publish(self, action: Publish, held: Held, end: End, leader: Held | None) -> None:
+        shared_with = None if leader is None else leader.envelope.identity
+        ending = await self._publisher.publish(held, action.ending, end, shared_with=shared_with)
         self._metrics.ended(self.stage.name, action.record.request_class, ending)
         if self._held.get(action.record) is held:  # else the partition went, came back, and brought the record again
-            del self._held[action.record]
+            self._let_go(action.record, keeps_body=action.keeps_body)
         self.feed(Published(action.record, action.assignment))
         if self._inbox is not None:
             self._inbox.wake(action.record.request_class)
+
+    def _let_go(self, record: RecordId, *, keeps_body: bool) -> None:
+        held = self._held.pop(record, None)
+        if held is not None and held.line is not None and keeps_body:
+            self._lent[record] = held
+
+    def _release(self, record: RecordId) -> None:
+        if self._lent.pop(record, None) is None:
+            self._held[record].line = None
 
     def _published(self, task: "asyncio.Task[None]") -> None:
         self._publishing.discard(task)

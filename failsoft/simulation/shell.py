@@ -10,7 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, assert_never
 
-from failsoft.policy.actions import Action, AnnounceRegister, CancelCall, Commit, Forget, Publish, StartCall
+from failsoft.policy.actions import (
+    Action,
+    AnnounceRegister,
+    CancelCall,
+    Commit,
+    DropAnswers,
+    Forget,
+    Publish,
+    Release,
+    StartCall,
+    StoreAnswer,
+)
 from failsoft.policy.events import CallFinished, Event, SlotFreed, Tick, Verdict
 from failsoft.policy.request import RecordId
 from failsoft.policy.settings import StageSettings
@@ -160,6 +171,8 @@ class Shell:
                 self._owner.commit(action)
             case AnnounceRegister():
                 self._owner.announce(action)
+            case Release() | StoreAnswer() | DropAnswers():
+                pass  # there are no bodies in the simulation
             case _:
                 assert_never(action)
 

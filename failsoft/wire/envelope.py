@@ -7,7 +7,7 @@
 ``timeout-ms``                          the same for the plainest of producers, from the broker's append time
 ``ce_tenant``                           whose request it is; nothing is shared between tenants
 ``ce_floor``                            the lowest level that the sender accepts, 1-3
-``ce_maxstale``                         how old a cached answer may be, seconds
+``ce_maxstale``                         how far past its freshness an answer of the past may be, seconds
 ``ce_coalescekey``                      requests with the same key want the same answer
 ``traceparent``, ``tracestate``         W3C trace context, passed on
 ``ce_correlationid`` and two others     echoed byte for byte on the result (one of them is 16 raw bytes in Spring)
@@ -49,7 +49,7 @@ class Envelope:
         stamp: the sender's words on the deadline.
         tenant: whose it is.
         floor: the lowest level that it accepts, None if its class decides.
-        max_stale_seconds: how old a cached answer may be, None if the stage decides.
+        max_stale_seconds: how far past its freshness an answer of the past may be, None if the stage decides.
         coalesce_key: names what is asked, in place of the body's content.
         reply_to: a further topic for the result; whether it is written to is the catalogue's decision.
         trace: W3C trace context, passed on.

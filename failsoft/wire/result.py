@@ -3,7 +3,7 @@
 A reader that only wants answers takes the value; one that wants to know takes the headers, all CloudEvents
 extensions: ``ce_outcome`` and ``ce_reason`` (closed words), ``ce_servedtier``, ``ce_servedlevel`` and
 ``ce_wantedlevel``, ``ce_executions``, ``ce_queuems``, ``ce_callms`` and ``ce_slackms``, and where they apply
-``ce_region``, ``ce_coalescedwith``, ``ce_contextstate``, ``ce_stale``, ``retry-after``. Results are keyed by their
+``ce_region``, ``ce_coalescedwith``, ``ce_contextstate``, ``ce_stale``, ``ce_agems``, ``retry-after``. Results are keyed by their
 id, which follows from the request's identity, so that repeats of a result meet in one partition, and the first of
 them is the result.
 """
@@ -55,7 +55,8 @@ class Result:
         queue_seconds: how long it waited.
         call_seconds: how long its calls took.
         slack_seconds: what was left of the deadline; negative means late.
-        is_stale: the answer came from the cache, past its time.
+        is_stale: the answer is one of the past, and past its time.
+        age_seconds: how old an answer of the past was; None of a new one.
         coalesced_with: the id of the result whose call this one shared.
         context_state: how complete the context was.
         retry_after_seconds: when to try again, if it was shed.
@@ -81,6 +82,7 @@ class Result:
     call_seconds: float = 0.0
     slack_seconds: float = 0.0
     is_stale: bool = False
+    age_seconds: float | None = None
     coalesced_with: str | None = None
     context_state: str | None = None
     retry_after_seconds: int | None = None
@@ -110,11 +112,9 @@ def encode_result(
     body: bytes | Mapping[str, Any] | None = None,
     message: str | None = None,
     status_code: int | None = None,
-    retry_after_seconds: float | None = None,
     region: str | None = None,
     coalesced_with: str | None = None,
     context_state: str | None = None,
-    is_stale: bool = False,
 ) -> Record:
     """Write the result of a request.
 
@@ -127,11 +127,9 @@ def encode_result(
         body: the answer, or the model's own error; bytes must be a JSON document and are put in as they are.
         message: what to tell people about an end without an answer.
         status_code: in place of the outcome's own: 404 or 422 for some invalid requests.
-        retry_after_seconds: when a shed request may be sent again.
         region: where the endpoint is that answered.
         coalesced_with: the result id of the leader.
         context_state: how complete the context was.
-        is_stale: the answer came from the cache, past its time.
 
     Raises:
         ValueError: ok without an answer.
@@ -141,7 +139,7 @@ def encode_result(
         raise ValueError("a result that is ok needs a body")
     request = envelope.identity
     id_ = result_id(request)
-    retry_after = None if retry_after_seconds is None else math.ceil(retry_after_seconds)
+    retry_after = None if ending.retry_after_seconds is None else math.ceil(ending.retry_after_seconds)
     status = STATUS_CODES[ending.outcome] if status_code is None else status_code
     answer = _error(ending, message, retry_after) if body is None else body
     said = {
@@ -165,7 +163,8 @@ def encode_result(
         "ce_region": region,
         "ce_coalescedwith": coalesced_with,
         "ce_contextstate": context_state,
-        "ce_stale": "true" if is_stale else None,
+        "ce_stale": "true" if ending.is_stale else None,
+        "ce_agems": None if ending.age_seconds is None else milliseconds(ending.age_seconds),
         "retry-after": retry_after,
     }
     value = encode_output(OutputLine(id_, custom_id, status, request.id, answer))
@@ -200,6 +199,7 @@ def decode_result(headers: ForeignHeaders, value: bytes | None) -> Result:
         call_seconds=attributes.seconds("ce_callms") or 0.0,
         slack_seconds=attributes.seconds("ce_slackms", least=-INTEGER_MAX) or 0.0,
         is_stale=attributes.boolean("ce_stale") or False,
+        age_seconds=attributes.seconds("ce_agems"),
         coalesced_with=attributes.text("ce_coalescedwith"),
         context_state=attributes.text("ce_contextstate"),
         retry_after_seconds=attributes.integer("retry-after"),

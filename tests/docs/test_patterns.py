@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from failsoft.cli.config import _text
+from failsoft.policy.answers import AnswersConfig
 from failsoft.policy.outcome import STATUS_CODES, Outcome, Reason
 from failsoft.policy.settings import StageSettings, TierSettings
 from failsoft.policy.stage import StageMachine
@@ -52,7 +53,7 @@ def used_by_the_stage() -> set[str]:
 
 
 def settings() -> StageSettings:
-    return StageSettings("answer", (TierSettings("large", 1), APOLOGY), CLASSES)
+    return StageSettings("answer", (TierSettings("large", 1), APOLOGY), CLASSES, answers=AnswersConfig())
 
 
 @pytest.mark.parametrize("module", sorted(set(modules()) - VALUES))

@@ -16,8 +16,8 @@ RECORD = RecordId("batch", 0, 7)
 
 
 def an_errand(standing: Standing) -> Errand:
-    request = Request(RECORD, 1, deadline_at=60.0, budget_seconds=60.0, floor=3, size_bytes=10)
-    errand = Errand(Work(RECORD, 1, 10, request=request), request, lane=("batch", 3), deadline_at=60.0)
+    request = Request(RECORD, 1, deadline_at=60.0, waits_until=60.0, budget_seconds=60.0, floor=3, size_bytes=10)
+    errand = Errand(Work(request))
     errand.standing = standing
     return errand
 

@@ -130,8 +130,8 @@ _TIERS = (
     Mutant(
         "answers from below the floor",
         "failsoft/policy/stage/machine.py",
-        "next((tier for tier in self._answers if tier.level <= floor), None)",
-        "next(iter(self._answers), None)",
+        "        if tier.level > work.request.floor:\n            return False\n",
+        "",
         (f"{STAGE}::test_a_class_whose_floor_has_nothing_left_is_unavailable_and_never_answered_from_below",),
     ),
     Mutant(
@@ -310,8 +310,8 @@ _SHARING = (
     Mutant(
         "lets a request join an answer that comes too late for it",
         "failsoft/policy/flight.py",
-        "return level <= waiter.floor and self._answers_by(now) <= waiter.deadline_at",
-        "return level <= waiter.floor",
+        "return is_good and self._answers_by(now) <= waiter.deadline_at",
+        "return is_good",
         (f"{COALESCING}::test_a_running_flight_is_joined_by_whoever_accepts_its_level_and_has_the_time",),
     ),
     Mutant(

@@ -7,9 +7,11 @@ else, the end of a call at its window too, happens when the script says so.
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from failsoft.policy.actions import Action, CancelCall, Commit, Forget, Publish, StartCall
+from failsoft.policy.actions import Action, CancelCall, Commit, Forget, Publish, Release, StartCall, StoreAnswer
+from failsoft.policy.answers import AnswerName
 from failsoft.policy.deadline import Stamp
 from failsoft.policy.events import Arrived, Assigned, CallFinished, Event, Published, Tick, Verdict
 from failsoft.policy.outcome import Ending
@@ -54,6 +56,8 @@ class Driver:
         self.publishes: dict[RecordId, list[Publish]] = defaultdict(list)
         self.cancelled: list[int] = []
         self.forgotten: list[RecordId] = []
+        self.released: list[RecordId] = []
+        self.stored: list[AnswerName] = []
         self.commits: list[dict[Partition, tuple[int, int]]] = []
         self._offsets: dict[Partition, int] = defaultdict(int)
         self._running: dict[int, tuple[float, StartCall]] = {}
@@ -78,6 +82,10 @@ class Driver:
                     self.cancelled.append(action.call_id)
                 case Forget():
                     self.forgotten.append(action.record)
+                case Release():
+                    self.released.append(action.record)
+                case StoreAnswer():
+                    self.stored.append(action.answer)
                 case Commit():
                     self.commits.append(dict(action.offsets))
         return actions
@@ -91,13 +99,17 @@ class Driver:
         floor: int | None = None,
         number: int = 0,
         size: int = 100,
+        key: str | None = None,
+        max_stale: float | None = None,
+        tenant: str = "",
         is_malformed: bool = False,
     ) -> RecordId:
         """Have a record arrive whose sender granted ``budget``, ``age`` seconds ago; without, the class's default."""
         partition = Partition(request_class, number)
         record = RecordId(*partition, self._offsets[partition])
         self._offsets[partition] += 1
-        self.send(self.arrival(record, budget=budget, age=age, floor=floor, size=size, is_malformed=is_malformed))
+        arrival = self.arrival(record, budget=budget, age=age, floor=floor, size=size, is_malformed=is_malformed)
+        self.send(replace(arrival, key=key, max_stale_seconds=max_stale, tenant=tenant))
         return record
 
     def arrival(
@@ -130,12 +142,13 @@ class Driver:
         after: float = 0.0,
         is_over: bool = True,
         retry_after: float | None = None,
+        size: int = 100,
     ) -> list[Action]:
         """Have the running call of a record end so much later."""
         self.wait(after)
         call = self.call(record)
         del self._running[call.call_id]
-        return self.send(CallFinished(call.call_id, verdict, is_over, retry_after))
+        return self.send(CallFinished(call.call_id, verdict, is_over, retry_after, size))
 
     def time_out(self, record: RecordId, *, is_over: bool = True) -> list[Action]:
         """Have the window of a running call end."""

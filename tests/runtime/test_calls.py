@@ -34,8 +34,9 @@ class Stand:
     def __init__(self, window_seconds: float = 60.0) -> None:
         self.endpoint = Switchboard()
         self.reports: list[CallFinished | SlotFreed] = []
+        self.ends: list[object] = []
         clock = Clock()
-        self.calls = Calls({"large": self.endpoint}, clock, self.reports.append)
+        self.calls = Calls({"large": self.endpoint}, clock, self.report)
         self.calls.start(
             1,
             Call(
@@ -51,20 +52,24 @@ class Stand:
             ),
         )
 
+    def report(self, event: CallFinished | SlotFreed) -> None:
+        self.reports.append(event)
+        self.ends.append(self.calls.end_of(event.call_id))
+
     async def settle(self) -> None:
         for _ in range(10):
             await asyncio.sleep(0)
 
 
-async def test_an_answer_is_reported_once_and_handed_out_once():
+async def test_an_answer_is_reported_once_and_is_there_for_all_while_it_is():
     stand = Stand()
     output = Output({"a": 1})
     stand.endpoint.answer.set_result(output)
     stand.endpoint.over.set_result(None)
     await stand.settle()
     assert stand.reports == [CallFinished(1, Verdict.OK, is_over=True)]
-    assert stand.calls.take_end(1) is output
-    assert stand.calls.take_end(1) is None
+    assert stand.ends == [output]
+    assert stand.calls.end_of(1) is None
 
 
 async def test_a_call_that_cannot_be_cut_frees_its_slot_when_it_is_really_over():

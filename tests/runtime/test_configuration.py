@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failsoft import BreakerSettings, Call, Constant, Output, Pipeline, RetryBudgetSettings
+from failsoft import BreakerSettings, CachedAnswer, Call, Constant, Output, Pipeline, RetryBudgetSettings
 from failsoft.catalogue import Catalogue, parse
 from failsoft.endpoints import CallableEndpoint
 from failsoft.pipeline import Stage
@@ -41,6 +41,7 @@ async def answers(_: Call) -> Output:
 def a_stage(**said: Any) -> Stage:
     stage = Pipeline("shop").stage("answer-all", **said)
     stage.tier("large", limit=4, target="2s")(answers)
+    stage.tier("known", CachedAnswer())
     stage.tier("sorry", Constant({}))
     return stage
 
@@ -200,9 +201,9 @@ def test_every_field_of_every_settings_is_shown_once():
         for knob in group.knobs
     ]
     assert len(shown) == len(set(shown))
-    for part in ("breakers", "retries", "widening"):
+    for part in ("breakers", "retries", "widening", "coalescing", "answers", "admission"):
         assert {field for held, _, _, field in shown if held == part} == set(type(getattr(declared, part)).__slots__)
     of_tier = {field for _, tier, _, field in shown if tier == "large"}
-    assert of_tier == set(type(declared.tiers[0]).__slots__) - {"name"}
+    assert of_tier == set(type(declared.tiers[0]).__slots__) - {"name", "is_cached"}
     of_class = {field for _, _, known, field in shown if known == "batch"}
     assert of_class == set(type(declared.classes[0]).__slots__) - {"name"}

@@ -100,7 +100,7 @@ def test_an_invalid_request_may_say_more_exactly_why():
 
 
 def test_who_is_shed_is_told_when_to_come_back():
-    record = encode(Ending(Outcome.SHED, Reason.QUEUE_LONG), body=None, retry_after_seconds=1.2)
+    record = encode(Ending(Outcome.SHED, Reason.OVERLOADED, retry_after_seconds=1.2), body=None)
     result = decode_result(record.headers, record.value)
     assert headers_of(record)["retry-after"] == b"2"
     assert result.retry_after_seconds == (result.error or {})["retry_after_seconds"] == 2
@@ -113,10 +113,12 @@ def test_what_does_not_apply_is_absent():
 
 
 def test_what_applies_is_there():
-    record = encode(region="eu", coalesced_with="r-1", context_state="incomplete", is_stale=True)
+    ending = Ending(Outcome.OK, Reason.NONE, "large", 1, is_stale=True, age_seconds=7.25)
+    record = encode(ending, region="eu", coalesced_with="r-1", context_state="incomplete")
     result = decode_result(record.headers, record.value)
     assert (result.region, result.coalesced_with, result.context_state) == ("eu", "r-1", "incomplete")
     assert result.is_stale
+    assert result.age_seconds == 7.25
 
 
 def test_correlation_is_echoed_byte_for_byte():

@@ -105,11 +105,9 @@ def test_a_result_is_decoded_and_written_again_as_it_was(path):
         body=result.body if result.is_ok else None,
         message=(result.error or {}).get("message"),
         status_code=result.status_code,
-        retry_after_seconds=result.retry_after_seconds,
         region=result.region,
         coalesced_with=result.coalesced_with,
         context_state=result.context_state,
-        is_stale=result.is_stale,
     )
     assert again == record
 

@@ -15,7 +15,7 @@ from failsoft.policy.events import CallFinished, Verdict
 from failsoft.policy.jitter import Jitter
 from failsoft.policy.levels import FALLBACK_LEVEL
 from failsoft.policy.outcome import Reason
-from failsoft.policy.request import ClassName
+from failsoft.policy.request import ClassName, Request
 from failsoft.policy.retry_budget import allows_execution
 from failsoft.policy.scheduling import SAFETY, Credits, Lane, spare_seconds
 from failsoft.policy.settings import StageSettings
@@ -63,10 +63,12 @@ class Dispatcher:
         self._lanes: dict[LaneKey, Lane[Errand]] = {}
         self._urgent: Lane[Errand] = Lane("urgent", 0)
         self._backlog = dict.fromkeys(self._classes, 0)
+        self._ranks = {known.name: rank for rank, known in enumerate(settings.classes)}
         weights = {known.name: known.weight for known in settings.classes}
         self._full_credits, self._lower_credits = Credits(weights), Credits(weights)
         levels = [endpoint.settings.level for endpoint in self.endpoints]
-        self._answers_from = min((t.level for t in settings.tiers if not t.is_model), default=FALLBACK_LEVEL + 1)
+        at_once = [tier.level for tier in settings.tiers if not tier.is_model and not tier.is_cached]
+        self._answers_from = min(at_once, default=FALLBACK_LEVEL + 1)
         self._allowed_by_floor = [sum(level <= floor for level in levels) for floor in range(FALLBACK_LEVEL + 1)]
         self._now = 0.0
         self._rungs: list[tiers.Rung] = []
@@ -105,6 +107,20 @@ class Dispatcher:
 
     def queue(self, errand: Errand, *, now: float) -> None:
         """A new request waits in its lane."""
+        self._look(now)
+        if self._allowed(errand.lane[1]):
+            errand.fits_full = self._remaining(errand) >= self._terms(errand).edge
+        self._push(errand)
+
+    def put_back(self, errand: Errand, *, now: float) -> None:
+        """One that was taken out waits again, where it stands now."""
+        if errand.standing is Standing.WAITING:
+            self._look(now)
+            self._push(errand)
+        elif errand.standing is Standing.URGENT:
+            self._urgent.push(errand)
+
+    def _push(self, errand: Errand) -> None:
         name, floor = errand.lane
         lane = self._lanes.get(errand.lane)
         if lane is None:
@@ -113,9 +129,6 @@ class Dispatcher:
             waiting = {other.request_class for other in self._lanes.values() if other.entries}
             self._full_credits.begin_waiting(name, waiting)
             self._lower_credits.begin_waiting(name, waiting)
-        self._look(now)
-        if self._allowed(floor):
-            errand.fits_full = self._remaining(errand) >= self._terms(errand).edge
         lane.push(errand)
         self._waiting += 1
         self._spend_ease(errand)
@@ -137,6 +150,8 @@ class Dispatcher:
         wait = self._wait_before_retry(errand, tier, event, seconds)
         if wait is None or endpoint.is_stopped or not allows_execution(1 + errand.retries):
             return False
+        if errand.is_crowded and not errand.may_be_retried():
+            return False
         if not endpoint.try_withdraw(errand.lane[0], now=now):
             return False
         errand.retries += 1
@@ -155,6 +170,49 @@ class Dispatcher:
         elif event.verdict in {Verdict.TRANSIENT, Verdict.UNREACHABLE} and seconds < self._rungs[tier].speed.q50:
             wait = delay_seconds(errand.delay_seconds, remaining_seconds=remaining, random=self._jitter)
         return wait if wait is not None and remaining - wait >= needed else None
+
+    def line(
+        self, request_class: ClassName, floor: int, budget_seconds: float, *, now: float
+    ) -> tuple[float, float] | None:
+        """What stands before a new request, and how long it may wait, seconds; None where something answers at once."""
+        self._look(now)
+        allowed = self._allowed(floor)
+        if floor >= self._answers_from or not allowed:
+            return None
+        speed = sum(1 / rung.seconds_each for rung in self._rungs[:allowed] if rung.permits)
+        if not speed:
+            return None
+        rank = self._ranks[request_class]
+        before = sum(len(lane) for lane in self._lanes.values() if self._ranks[lane.request_class] <= rank)
+        before += sum(count for name, count in self._backlog.items() if self._ranks[name] <= rank)
+        stopped = min(endpoint.opens_at(now) for endpoint in self.endpoints[:allowed]) - now
+        reserve = tiers.reserve_seconds(self._rungs, 0, allowed, self._margin)
+        return max(0.0, stopped) + before / speed, budget_seconds - reserve - self._rungs[0].speed.q95
+
+    def has_hope(self, request: Request, next_tier: int) -> bool:
+        """Whether a model tier from this one on has an even chance to serve a request in time."""
+        remaining = request.waits_until - self._now
+        rungs = self._rungs[next_tier : self._allowed(request.floor)]
+        return any(remaining >= rung.speed.q50 + self._margin for rung in rungs)
+
+    def is_idle(self, *, now: float) -> bool:
+        """Whether nobody waits and the full tier has a permit to spare."""
+        return bool(self.endpoints) and not self.has_waiting and self.endpoints[0].is_open(now)
+
+    def start_now(self, errand: Errand, *, now: float) -> Start:
+        """Call the full tier for an errand that stands in no queue."""
+        self._look(now)
+        return self._begin(errand, 0)
+
+    def window_seconds(self, tier: int, floor: int, remaining_seconds: float) -> float:
+        """The longest time that a call at a tier may take for a request with this floor and this time left."""
+        return tiers.window_seconds(
+            self._rungs,
+            tier,
+            self._allowed(floor),
+            remaining_seconds=remaining_seconds,
+            margin_seconds=self._margin,
+        )
 
     def discard(self, errand: Errand) -> None:
         """Take a request out, wherever it waits."""
@@ -370,19 +428,16 @@ class Dispatcher:
     def _start(self, errand: Errand, tier: int) -> None:
         if tier > 0:
             self._note_passed_over(errand)
+        self._next.append(self._begin(errand, tier))
+
+    def _begin(self, errand: Errand, tier: int) -> Start:
         self._call_ids += 1
         endpoint = self.endpoints[tier]
         if tier not in errand.tried:
             errand.tried.add(tier)
             endpoint.deposit(errand.lane[0], now=self._now)
-        window_seconds = tiers.window_seconds(
-            self._rungs,
-            tier,
-            self._allowed(errand.lane[1]),
-            remaining_seconds=self._remaining(errand),
-            margin_seconds=self._margin,
-        )
-        self._next.append(Start(errand, tier, window_seconds, endpoint.start(self._call_ids, now=self._now)))
+        window_seconds = self.window_seconds(tier, errand.lane[1], errand.last_deadline_at - self._now)
+        return Start(errand, tier, window_seconds, endpoint.start(self._call_ids, now=self._now))
 
 
 def _deadline(errand: Errand) -> float:

@@ -121,6 +121,10 @@ class Endpoint:
             return math.inf
         return max(self.stall.allows_from(permits.in_flight), self.breaker.allows_from(permits.count, now=now))
 
+    def opens_at(self, now: float) -> float:
+        """When its breaker will let a call start, as far as can be told; not after ``now`` if it does."""
+        return self.breaker.allows_from(self.permits.count, now=now)
+
     @property
     def is_stopped(self) -> bool:
         """Whether its breaker holds calls back."""

@@ -9,9 +9,25 @@ about *which* request a free permit takes, so the scheduler would have held all 
 record is a small ``Work`` that waits for an ``Errand``, and every event ends in the same dispatch.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass
 
-from failsoft.policy.actions import Action, AnnounceRegister, CancelCall, Commit, Forget, Publish, StartCall
+from failsoft.policy.actions import (
+    Action,
+    AnnounceRegister,
+    CancelCall,
+    Commit,
+    DropAnswers,
+    Forget,
+    Publish,
+    Release,
+    StartCall,
+    StoreAnswer,
+)
+from failsoft.policy.admission import Admission
+from failsoft.policy.answers import AnswerName, Hit
+from failsoft.policy.coalescing import Refusal
 from failsoft.policy.deadline import GRACE_SECONDS, grant
 from failsoft.policy.errors import IllegalTransition
 from failsoft.policy.events import (
@@ -32,16 +48,19 @@ from failsoft.policy.events import (
 from failsoft.policy.jitter import EvenJitter
 from failsoft.policy.offsets import OffsetLedger
 from failsoft.policy.outcome import Ending, Outcome, Reason
-from failsoft.policy.request import ClassName, RecordId, Request
+from failsoft.policy.request import ClassName, Partition, RecordId, Request
 from failsoft.policy.settings import StageSettings, TierSettings
 from failsoft.policy.stage.dispatcher import Dispatcher, Start
 from failsoft.policy.stage.endpoint import Condition, Ticket
+from failsoft.policy.stage.sharing import Sharing
 from failsoft.policy.stage.work import Errand, Standing, Work
 
 TICK_SECONDS = 0.02
 """While something waits, time alone changes decisions. 100 ms made no measurable loss; 20 ms costs 0.3 % of a core."""
 HIGHER_FLOOR_WAIT_SECONDS = 30.0
 """Longest wait of a request that asks for a higher floor than its class."""
+FOLLOWERS_MAX = 10_000
+"""Records of one class that wait for the execution of another: they hold no body, and take little room."""
 
 _FALLBACK_REASONS = {
     Verdict.TIMEOUT: Reason.ENDPOINT_TIMEOUT,
@@ -53,13 +72,33 @@ _FALLBACK_REASONS = {
 
 
 class _Call:
-    __slots__ = ("errand", "is_reported", "ticket", "tier")
+    __slots__ = ("errand", "is_reported", "ticket", "tier", "window_ends_at")
 
-    def __init__(self, errand: Errand, tier: int, ticket: Ticket) -> None:
+    def __init__(self, errand: Errand, tier: int, ticket: Ticket, window_ends_at: float) -> None:
         self.errand: Errand | None = errand
         self.tier = tier
         self.ticket = ticket
+        self.window_ends_at = window_ends_at
         self.is_reported = False
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What was not called, for those who watch; of what does not enforce, what would not have been.
+
+    Attributes:
+        joined: requests that shared another's execution.
+        fresh: requests that a fresh answer of the past served.
+        stale: requests that a stale one served.
+        shed: class -> requests that were refused.
+        shed_part: the part of the requests of classes under pressure that is refused now, 0-1.
+    """
+
+    joined: int
+    fresh: int
+    stale: int
+    shed: Mapping[ClassName, int]
+    shed_part: float
 
 
 class StageMachine:
@@ -75,9 +114,14 @@ class StageMachine:
         self._classes = settings.by_class
         self._wanted_level = settings.tiers[0].level
         self._answers = [tier for tier in settings.tiers if not tier.is_model]
-        self._dispatcher = Dispatcher(settings, process=process, jitter=EvenJitter(process))
+        jitter = EvenJitter(process)
+        self._dispatcher = Dispatcher(settings, process=process, jitter=jitter)
         self._endpoints = self._dispatcher.endpoints
         self._work: dict[RecordId, Work] = {}
+        self._sharing = Sharing(settings, self._work, jitter=jitter)
+        self._admission = Admission([known.name for known in settings.classes], settings.admission)
+        self._crowded: dict[int, Errand] = {}
+        self._followers = dict.fromkeys(self._classes, 0)
         self._held_records = dict.fromkeys(self._classes, 0)
         self._held_bytes = dict.fromkeys(self._classes, 0)
         self._oldest_age: dict[ClassName, float] = {}
@@ -105,6 +149,8 @@ class StageMachine:
         """Take one event in and say what to do. ``now`` is monotonic seconds and never goes back."""
         self._now = now
         self._handlers[type(event)](event)
+        if self._crowded:
+            self._part()
         self._dispatch()
         self._sync()
         if now >= self._commit_at:
@@ -116,7 +162,12 @@ class StageMachine:
         """When to send Tick if nothing else happens; None: not at all."""
         if self._dispatcher.has_waiting:
             return self._now + TICK_SECONDS
-        return self._commit_at if self._offsets.has_uncommitted else None
+        parts_at = min(
+            (self._parts_at(self._calls[id_], errand.work.request) for id_, errand in self._crowded.items()),
+            default=math.inf,
+        )
+        at = min(parts_at, self._commit_at if self._offsets.has_uncommitted else math.inf)
+        return None if math.isinf(at) else at
 
     def room(self) -> Mapping[ClassName, int]:
         """How many more records of each class to take."""
@@ -124,7 +175,12 @@ class StageMachine:
 
     def _room_of(self, name: ClassName) -> int:
         is_held = self._dispatcher.is_held(name, self._oldest_age.get(name, 0.0))
-        is_full = is_held or self._held_bytes[name] >= self._settings.bytes_max or self._offsets.is_too_wide(name)
+        is_full = (
+            is_held
+            or self._held_bytes[name] >= self._settings.bytes_max
+            or self._followers[name] >= FOLLOWERS_MAX
+            or self._offsets.is_too_wide(name)
+        )
         return 0 if self._is_draining or is_full else max(0, self._settings.records_max - self._held_records[name])
 
     @property
@@ -143,6 +199,18 @@ class StageMachine:
         return {end.settings.name: (end.permits.in_flight, end.permits.count) for end in self._endpoints}
 
     @property
+    def saved(self) -> Saved:
+        """How many calls were saved, and how many requests were shed."""
+        answers = self._sharing.answers
+        return Saved(
+            joined=self._sharing.flights.joined,
+            fresh=0 if answers is None else answers.served_fresh,
+            stale=0 if answers is None else answers.served_stale,
+            shed=dict(self._admission.shed),
+            shed_part=self._admission.rate,
+        )
+
+    @property
     def conditions(self) -> Mapping[str, Condition]:
         """Per model tier: how its endpoint stands, for those who watch."""
         return {end.settings.name: end.condition for end in self._endpoints}
@@ -156,7 +224,8 @@ class StageMachine:
         if assignment is None:
             self._actions.append(Forget(event.record))
         elif event.is_malformed:
-            work = self._hold(event, assignment, None)
+            nothing = Request.unreadable(event.record, assignment, event.size_bytes, now=self._now)
+            work = self._hold(event, nothing)
             self._end(work, Outcome.INVALID, Reason.MALFORMED, dead_letter=True)
         else:
             self._admit(event, assignment)
@@ -174,24 +243,86 @@ class StageMachine:
         deadline_at = self._now + granted.remaining_seconds
         floor = known.floor if event.floor is None else min(known.floor, event.floor)
         wait_until = min(deadline_at, self._now + HIGHER_FLOOR_WAIT_SECONDS) if floor < known.floor else deadline_at
-        request = Request(event.record, assignment, deadline_at, granted.budget_seconds, floor, event.size_bytes)
-        work = self._hold(event, assignment, request)
+        request = Request(
+            record=event.record,
+            assignment=assignment,
+            deadline_at=deadline_at,
+            waits_until=wait_until,
+            budget_seconds=granted.budget_seconds,
+            floor=floor,
+            size_bytes=event.size_bytes,
+            key=event.key,
+            max_stale_seconds=event.max_stale_seconds,
+            tenant=event.tenant,
+        )
+        work = self._hold(event, request)
         if granted.remaining_seconds < -GRACE_SECONDS:
             self._end(work, Outcome.EXPIRED, Reason.DEADLINE_PASSED)
-        else:
-            work.errand = Errand(work, request, lane=(known.name, floor), deadline_at=wait_until)
-            self._dispatcher.queue(work.errand, now=self._now)
+        elif request.key is None or not self._share(work):
+            self._queue(work)
 
-    def _hold(self, event: Arrived, assignment: int, request: Request | None) -> Work:
-        work = self._work[event.record] = Work(event.record, assignment, event.size_bytes, request=request)
+    def _share(self, work: Work) -> bool:
+        """Whether an equal request's execution or answer serves it."""
+        found = self._sharing.find(work, now=self._now)
+        match found:
+            case Refusal():
+                self._end(work, found.outcome, found.reason)
+            case Hit():
+                self._end_from_past(work, found)
+            case Errand():
+                self._follow(work, found)
+        return found is not None
+
+    def _follow(self, work: Work, errand: Errand) -> None:
+        """Its body is of no use any more, and its deadline may move the errand that it joined."""
+        name = work.record.request_class
+        self._held_records[name] -= 1
+        self._held_bytes[name] -= work.size_bytes
+        self._followers[name] += 1
+        work.is_follower = True
+        self._actions.append(Release(work.record))
+        self._put_in_place(errand)
+        if errand.call_id is not None:
+            self._crowded[errand.call_id] = errand
+
+    def _queue(self, work: Work) -> None:
+        retry_after = self._shed(work.request)
+        if retry_after is not None:
+            self._end(work, Outcome.SHED, Reason.OVERLOADED, retry_after_seconds=retry_after)
+        else:
+            self._dispatcher.queue(self._sharing.open(work, now=self._now), now=self._now)
+
+    def _shed(self, request: Request) -> float | None:
+        """When a request that is not taken in may come back; None: it is taken in."""
+        name = request.record.request_class
+        line = self._dispatcher.line(name, request.floor, request.budget_seconds, now=self._now)
+        if line is None:
+            return None
+        drain_seconds, slack_seconds = line
+        self._admission.line_seen(name, drain_seconds=drain_seconds, slack_seconds=slack_seconds, now=self._now)
+        _, number, offset = request.record
+        return self._admission.retry_after_seconds(name, request.tenant, f"{number}-{offset}", now=self._now)
+
+    def _put_in_place(self, errand: Errand) -> None:
+        if self._sharing.is_out_of_place(errand):
+            self._dispatcher.discard(errand)
+            self._sharing.place(errand)
+            self._dispatcher.put_back(errand, now=self._now)
+
+    def _hold(self, event: Arrived, request: Request) -> Work:
+        work = self._work[event.record] = Work(request)
         self._held_records[event.record.request_class] += 1
         self._held_bytes[event.record.request_class] += event.size_bytes
         return work
 
     def _drop(self, work: Work) -> None:
+        name = work.record.request_class
         del self._work[work.record]
-        self._held_records[work.record.request_class] -= 1
-        self._held_bytes[work.record.request_class] -= work.size_bytes
+        if work.is_follower:
+            self._followers[name] -= 1
+        else:
+            self._held_records[name] -= 1
+            self._held_bytes[name] -= work.size_bytes
 
     # A call ends.
 
@@ -205,6 +336,7 @@ class StageMachine:
         endpoint.finish(call.ticket, event.verdict, is_wanted=errand is not None, now=self._now)
         if event.is_over:
             self._on_slot_freed(SlotFreed(event.call_id))
+        self._crowded.pop(event.call_id, None)
         if errand is not None:
             errand.call_seconds += seconds
             errand.call_id = None
@@ -212,14 +344,34 @@ class StageMachine:
 
     def _after_call(self, errand: Errand, tier: int, event: CallFinished, seconds: float) -> None:
         if event.verdict is Verdict.OK:
-            self._end_served(errand, self._endpoints[tier].settings, event.call_id)
+            self._answered(errand, self._endpoints[tier].settings, event)
         elif event.verdict is Verdict.REFUSED:
-            self._end(errand.work, Outcome.INVALID, Reason.REQUEST_REFUSED, call_id=event.call_id)
+            for work in self._sharing.refuse(errand, now=self._now):
+                self._end(work, Outcome.INVALID, Reason.REQUEST_REFUSED, call_id=event.call_id)
+            self._close(errand)
+        elif self._sharing.stop_refreshing(errand):
+            self._close(errand)
         else:
-            errand.reason = _FALLBACK_REASONS[event.verdict]
+            errand.failed(_FALLBACK_REASONS[event.verdict])
             if not self._dispatcher.retry(errand, tier, event, seconds=seconds, now=self._now):
                 errand.next_tier, errand.ready_at = tier + 1, self._now
                 self._dispatcher.queue_urgent(errand)
+
+    def _answered(self, errand: Errand, tier: TierSettings, event: CallFinished) -> None:
+        stored = self._sharing.store(
+            errand, level=tier.level, tier=tier.name, size_bytes=event.size_bytes, now=self._now
+        )
+        if stored is not None:
+            name, dropped = stored
+            self._actions.append(StoreAnswer(name, event.call_id))
+            self._drop_answers(dropped)
+        for work in self._sharing.land(errand):
+            self._end_served(work, errand, tier, event.call_id)
+        self._close(errand)
+
+    def _drop_answers(self, names: list[AnswerName]) -> None:
+        if names:
+            self._actions.append(DropAnswers(tuple(names)))
 
     def _on_slot_freed(self, event: SlotFreed) -> None:
         call = self._calls.pop(event.call_id, None)
@@ -228,23 +380,40 @@ class StageMachine:
 
     # A request ends.
 
-    def _end_served(self, errand: Errand, tier: TierSettings, call_id: int | None = None) -> None:
+    def _end_served(self, work: Work, errand: Errand, tier: TierSettings, call_id: int | None = None) -> None:
         reason = errand.reason if tier.level > self._wanted_level else Reason.NONE
-        self._end(errand.work, Outcome.OK, reason, tier=tier, call_id=call_id)
+        self._end(work, Outcome.OK, reason, tier=tier.name, level=tier.level, call_id=call_id)
 
-    def _end_unserved(self, errand: Errand) -> None:
+    def _end_unserved(self, work: Work, errand: Errand) -> None:
         """No model tier can be in time: an answer that is there at once, else the reason why there is none."""
-        _, floor = errand.lane
-        work = errand.work
-        answer = next((tier for tier in self._answers if tier.level <= floor), None)
-        if answer is not None:
-            self._end_served(errand, answer)
-        elif work.request is not None and self._now >= work.request.deadline_at:
+        if any(self._serves_at_once(tier, work, errand) for tier in self._answers):
+            return
+        if self._now >= work.request.deadline_at:
             self._end(work, Outcome.EXPIRED, errand.reason if errand.executions else Reason.DEADLINE_PASSED)
-        elif self._settings.tiers[-1].level > floor:
+        elif self._settings.tiers[-1].level > work.request.floor:
             self._end(work, Outcome.UNAVAILABLE, Reason.FLOOR)
         else:
             self._end(work, Outcome.FAILED if errand.executions else Outcome.UNAVAILABLE, errand.reason)
+
+    def _serves_at_once(self, tier: TierSettings, work: Work, errand: Errand) -> bool:
+        if tier.level > work.request.floor:
+            return False
+        if not tier.is_cached:
+            self._end_served(work, errand, tier)
+            return True
+        hit = self._sharing.last_resort(work.request, now=self._now)
+        if hit is not None:
+            self._end(work, Outcome.OK, errand.reason, tier=tier.name, level=tier.level, hit=hit)
+        return hit is not None
+
+    def _end_from_past(self, work: Work, hit: Hit) -> None:
+        """An answer serves at once. If it is stale and a permit of the full tier lies idle, the model is asked again."""
+        level = hit.answer.name.level
+        is_idle = hit.is_stale and not self._is_draining and self._dispatcher.is_idle(now=self._now)
+        errand = self._sharing.refresh(work, level=level, now=self._now) if is_idle else None
+        self._end(work, Outcome.OK, Reason.NONE, tier=hit.answer.tier, level=level, hit=hit)
+        if errand is not None:
+            self._start(self._dispatcher.start_now(errand, now=self._now))
 
     def _end(
         self,
@@ -252,29 +421,50 @@ class StageMachine:
         outcome: Outcome,
         reason: Reason,
         *,
-        tier: TierSettings | None = None,
+        tier: str | None = None,
+        level: int | None = None,
         call_id: int | None = None,
+        hit: Hit | None = None,
         dead_letter: bool = False,
+        retry_after_seconds: float | None = None,
     ) -> None:
         errand = work.errand
-        call_seconds = 0.0
-        if errand is not None:
-            errand.move(Standing.OVER)
-            call_seconds = errand.call_seconds
-        work.end()
+        waited_seconds = max(0.0, work.request.waited_seconds(self._now))
+        call_seconds = 0.0 if errand is None else min(errand.call_seconds, waited_seconds)
+        leader = None if errand is None or call_id is None else errand.body_of
         ending = Ending(
             outcome=outcome,
             reason=reason,
-            tier=None if tier is None else tier.name,
-            level=None if tier is None else tier.level,
+            tier=tier,
+            level=level,
             wanted_level=self._wanted_level,
             executions=0 if errand is None else errand.executions,
-            queue_seconds=max(0.0, work.waited_seconds(self._now) - call_seconds),
+            queue_seconds=waited_seconds - call_seconds,
             call_seconds=call_seconds,
-            slack_seconds=0.0 if work.request is None else work.request.deadline_at - self._now,
+            slack_seconds=work.request.deadline_at - self._now,
             dead_letter=dead_letter,
+            is_stale=hit is not None and hit.is_stale,
+            age_seconds=None if hit is None else self._now - hit.answer.produced_at,
+            retry_after_seconds=retry_after_seconds,
         )
-        self._actions.append(Publish(work.record, work.assignment, ending, call_id))
+        work.end()
+        self._actions.append(
+            Publish(
+                work.record,
+                work.assignment,
+                ending,
+                call_id,
+                answer=None if hit is None else hit.answer.name,
+                leader=None if leader == work.record else leader,
+                keeps_body=self._sharing.needs_body(work.record),
+            )
+        )
+
+    def _close(self, errand: Errand) -> None:
+        errand.move(Standing.OVER)
+        released = self._sharing.close(errand)
+        if released is not None:
+            self._actions.append(Release(released))
 
     def _on_published(self, event: Published) -> None:
         work = self._work.get(event.record)
@@ -287,24 +477,25 @@ class StageMachine:
         offsets = self._offsets.to_commit()
         if offsets:
             self._actions.append(Commit(offsets))
+        self._drop_answers(self._sharing.expire(now=self._now))
 
     # Who owns what, and how much waits in the log.
 
     def _on_assigned(self, event: Assigned) -> None:
         self._offsets.assign(event.positions, event.assignment)
-        self._share(event.share)
+        self._share_permits(event.share)
 
     def _on_revoked(self, event: Revoked) -> None:
         self._offsets.revoke(event.partitions)
         self._forget(work for work in self._work.values() if work.record.partition in event.partitions)
-        self._share(event.share)
+        self._stop_refreshing(event.partitions)
+        self._share_permits(event.share)
 
     def _on_drain_requested(self, _: DrainRequested) -> None:
         """What was not started stands uncommitted in the log: the next owner takes it sooner than we could."""
         self._is_draining = True
-        self._forget(
-            work for work in self._work.values() if work.errand is not None and work.errand.standing is Standing.WAITING
-        )
+        self._forget(work for work in self._work.values() if work.errand and work.errand.standing is Standing.WAITING)
+        self._stop_refreshing()
 
     def _on_backlog_seen(self, event: BacklogSeen) -> None:
         self._dispatcher.backlog_seen(event.request_class, event.records)
@@ -321,45 +512,128 @@ class StageMachine:
             if register is not None:
                 self._actions.append(AnnounceRegister(endpoint.name, register))
 
-    def _share(self, part: float) -> None:
+    def _share_permits(self, part: float) -> None:
         for endpoint in self._endpoints:
             endpoint.permits.share(part)
 
     def _forget(self, works: Iterable[Work]) -> None:
         for work in list(works):
-            if work.errand is not None:
-                self._abandon(work.errand)
+            errand = work.errand
+            if errand is not None:
+                self._sharing.leave(work)
+                self._after_leaving(errand)
             self._drop(work)
-            self._actions.append(Forget(work.record))
+            self._actions.append(Forget(work.record, keeps_body=self._sharing.needs_body(work.record)))
+
+    def _after_leaving(self, errand: Errand) -> None:
+        """Somebody has left it: it goes on for the rest, or is abandoned."""
+        if errand.flight is None or errand.flight.is_abandoned:
+            self._abandon(errand)
+        else:
+            self._put_in_place(errand)
 
     def _abandon(self, errand: Errand) -> None:
+        """Nobody waits for it."""
+        self._sharing.land(errand)
         self._dispatcher.discard(errand)
         if errand.call_id is not None:
             self._calls[errand.call_id].errand = None
+            self._crowded.pop(errand.call_id, None)
             self._actions.append(CancelCall(errand.call_id))
+        self._close(errand)
+
+    def _stop_refreshing(self, partitions: Container[Partition] | None = None) -> None:
+        """Let go of what nobody waits for: of these partitions, or all."""
+        errands = [call.errand for call in self._calls.values() if call.errand is not None and call.errand.is_refresh]
+        for errand in errands:
+            is_lost = partitions is None or errand.body_of.partition in partitions
+            if is_lost and not self._sharing.aboard(errand):
+                self._abandon(errand)
 
     # Who runs next.
 
     def _dispatch(self) -> None:
-        for decided in self._dispatcher.dispatch(now=self._now):
-            if isinstance(decided, Start):
-                self._start(decided)
-            else:
-                self._end_unserved(decided.errand)
+        is_settled = False
+        while not is_settled:
+            is_settled = True
+            for decided in self._dispatcher.dispatch(now=self._now):
+                if isinstance(decided, Start):
+                    self._start(decided)
+                else:
+                    is_settled = self._give_up(decided.errand) and is_settled
+
+    def _give_up(self, errand: Errand) -> bool:
+        """No model can serve an errand in time; those aboard who alone could be served go on. True if there are none."""
+        works = self._sharing.aboard(errand)
+        hopeless = [work for work in works if not self._dispatcher.has_hope(work.request, errand.next_tier)]
+        if len(works) == 1:
+            hopeless = works
+        elif not hopeless:  # one has the deadline, another the floor
+            self._dispatcher.put_back(self._sharing.part(works[:1], errand, now=self._now), now=self._now)
+        for work in hopeless:
+            self._end_unserved(work, errand)
+            self._sharing.leave(work)
+        if len(hopeless) < len(works):
+            self._sharing.place(errand)
+            self._dispatcher.put_back(errand, now=self._now)
+            return False
+        self._close(errand)
+        return True
+
+    def _part(self) -> None:
+        """When the first of several who wait for a call has to go on to the next tier, all go who cannot wait for its end.
+
+        So a call serves those who can wait, the others have the fallback that they would have alone, and it costs one more call.
+        """
+        for call_id, errand in list(self._crowded.items()):
+            call = self._calls[call_id]
+            if self._parts_at(call, errand.work.request) > self._now:
+                continue
+            works = self._sharing.aboard(errand)
+            early = [work for work in works if self._parts_at(call, work.request) < call.window_ends_at]
+            if early:
+                own = self._sharing.part(early, errand, now=self._now)
+                own.failed(Reason.ENDPOINT_TIMEOUT)
+                own.call_seconds += self._now - call.ticket.started_at
+                own.next_tier, own.ready_at = call.tier + 1, self._now
+                self._dispatcher.queue_urgent(own)
+                self._after_leaving(errand)
+            self._crowded.pop(call_id, None)
+            if errand.is_crowded and early:
+                self._crowded[call_id] = errand
+
+    def _parts_at(self, call: _Call, request: Request) -> float:
+        """When the window of a request ends, had the call been for it alone."""
+        started_at = call.ticket.started_at
+        remaining = request.waits_until - started_at
+        return started_at + self._dispatcher.window_seconds(call.tier, request.floor, remaining)
 
     def _start(self, start: Start) -> None:
         errand, call_id = start.errand, start.ticket.call_id
         errand.call_id = call_id
         errand.executions += 1
         errand.move(Standing.CALLING)
-        self._calls[call_id] = _Call(errand, start.tier, start.ticket)
+        window_ends_at = self._now + start.window_seconds
+        self._calls[call_id] = _Call(errand, start.tier, start.ticket, window_ends_at)
+        if errand.flight is not None:
+            self._take_off(errand, call_id)
         self._actions.append(
             StartCall(
                 call_id=call_id,
-                record=errand.work.record,
+                record=errand.body_of,
                 tier=self._endpoints[start.tier].settings.name,
-                window_ends_at=self._now + start.window_seconds,
+                window_ends_at=window_ends_at,
                 deadline_at=errand.deadline_at,
                 execution=errand.executions,
             )
         )
+
+    def _take_off(self, errand: Errand, call_id: int) -> None:
+        call = self._calls[call_id]
+        endpoint = self._endpoints[call.tier]
+        expected_at = self._now + endpoint.latency.speed(now=self._now).q95
+        self._sharing.take_off(
+            errand, level=endpoint.settings.level, expected_at=expected_at, window_ends_at=call.window_ends_at
+        )
+        if errand.is_crowded:
+            self._crowded[call_id] = errand

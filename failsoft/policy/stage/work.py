@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from failsoft.policy.errors import IllegalTransition
+from failsoft.policy.flight import Flight
 from failsoft.policy.outcome import Reason
 from failsoft.policy.request import ClassName, RecordId, Request
 
@@ -44,22 +45,25 @@ class Work:
     """One record in this worker's hands.
 
     Args:
-        request: the request; None of a record that could not be read.
+        request: what it asks.
 
     Attributes:
+        record: its place.
+        assignment: of its partition, under which it arrived.
         errand: what it waits for; None before it waits, and again once its end is decided.
         is_ended: its result is being published; the record is dropped when that is acknowledged.
+        is_follower: it joined the errand of an equal one, and its body is gone.
     """
 
-    __slots__ = ("assignment", "errand", "is_ended", "record", "request", "size_bytes")
+    __slots__ = ("assignment", "errand", "is_ended", "is_follower", "record", "request", "size_bytes")
 
-    def __init__(self, record: RecordId, assignment: int, size_bytes: int, *, request: Request | None) -> None:
-        self.record = record
-        self.assignment = assignment
-        self.size_bytes = size_bytes
+    def __init__(self, request: Request) -> None:
         self.request = request
+        self.record = request.record
+        self.assignment = request.assignment
+        self.size_bytes = request.size_bytes
         self.errand: Errand | None = None
-        self.is_ended = False
+        self.is_ended = self.is_follower = False
 
     def end(self) -> None:
         """Its end is decided.
@@ -71,21 +75,23 @@ class Work:
             raise IllegalTransition(f"{self.record} has ended already; a record ends once")
         self.is_ended, self.errand = True, None
 
-    def waited_seconds(self, now: float) -> float:
-        """Since the sender granted the budget: the wait in the log counts."""
-        return 0.0 if self.request is None else now - self.request.granted_at
-
 
 class Errand:
     """One execution to be, with all its calls.
 
     Args:
-        request: in whose place it stands in the queue.
+        work: in whose place it stands in the queue: the one with the earliest deadline of all aboard.
+        body_of: whose body is sent with its calls; None: that of the work.
+
+    Attributes:
+        flight: who waits for it; None where it is not shared, and ``work`` is the only one.
         lane: its class and floor.
-        deadline_at: what it is sorted by: the request's deadline, or earlier where it waits for a higher floor.
+        deadline_at: what it is sorted by.
+        is_refresh: nobody has to wait for it: it renews a stale answer that has served.
     """
 
     __slots__ = (
+        "body_of",
         "budget_seconds",
         "call_id",
         "call_seconds",
@@ -93,7 +99,9 @@ class Errand:
         "delay_seconds",
         "executions",
         "fits_full",
+        "flight",
         "granted_at",
+        "is_refresh",
         "lane",
         "next_tier",
         "ready_at",
@@ -104,12 +112,11 @@ class Errand:
         "work",
     )
 
-    def __init__(self, work: Work, request: Request, *, lane: LaneKey, deadline_at: float) -> None:
-        self.work = work
-        self.lane = lane
-        self.deadline_at = deadline_at
-        self.budget_seconds = request.budget_seconds
-        self.granted_at = request.granted_at
+    def __init__(self, work: Work, *, body_of: RecordId | None = None) -> None:
+        self.stand_for(work, (work.record.request_class, work.request.floor))
+        self.body_of = work.record if body_of is None else body_of
+        self.flight: Flight | None = None
+        self.is_refresh = False
         self.standing = Standing.WAITING
         self.next_tier = 0
         self.executions = 0
@@ -121,6 +128,42 @@ class Errand:
         self.call_seconds = 0.0
         self.reason = Reason.NONE
         self.fits_full = True
+
+    def stand_for(self, work: Work, lane: LaneKey) -> None:
+        """Take the place of this work in the queue."""
+        self.work = work
+        self.lane = lane
+        self.deadline_at = work.request.waits_until
+        self.budget_seconds = work.request.budget_seconds
+        self.granted_at = work.request.granted_at
+
+    def fork(self, work: Work) -> "Errand":
+        """Begin another that goes on from where this one stands, for this work."""
+        own = Errand(work, body_of=self.body_of)
+        own.standing, own.next_tier, own.ready_at = self.standing, self.next_tier, self.ready_at
+        own.executions, own.retries, own.tried = self.executions, self.retries, set(self.tried)
+        own.call_seconds, own.reason, own.fits_full = self.call_seconds, self.reason, self.fits_full
+        return own
+
+    def failed(self, reason: Reason) -> None:
+        """Its call ended without an answer."""
+        self.reason = reason
+        if self.flight is not None:
+            self.flight.stopped()
+
+    @property
+    def last_deadline_at(self) -> float:
+        """Until when an answer is of use to somebody aboard."""
+        return self.deadline_at if self.flight is None else self.flight.last_deadline_at
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether several wait for it."""
+        return self.flight is not None and len(self.flight) > 1
+
+    def may_be_retried(self) -> bool:
+        """Whether the tier that failed may be tried again for all aboard: once, however many wait."""
+        return self.flight is None or self.flight.try_retry()
 
     def move(self, to: Standing) -> None:
         """Stand elsewhere.
