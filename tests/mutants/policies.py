@@ -129,14 +129,14 @@ _TIERS = (
     ),
     Mutant(
         "answers from below the floor",
-        "failsoft/policy/stage/machine.py",
-        "        if tier.level > work.request.floor:\n            return False\n",
+        "failsoft/policy/stage/endings.py",
+        "            if tier.level > request.floor:\n                continue\n",
         "",
         (f"{STAGE}::test_a_class_whose_floor_has_nothing_left_is_unavailable_and_never_answered_from_below",),
     ),
     Mutant(
         "lets a sender lower the floor of its class",
-        "failsoft/policy/stage/machine.py",
+        "failsoft/policy/stage/arrival.py",
         "else min(known.floor, event.floor)",
         "else event.floor",
         (f"{STAGE}::test_a_request_may_not_ask_for_less_than_its_class",),
@@ -293,8 +293,8 @@ _PERMITS = (
     Mutant(
         "takes records while it drains",
         "failsoft/policy/stage/machine.py",
-        "return 0 if self._is_draining or is_full else",
-        "return 0 if is_full else",
+        "return 0 if self._is_draining or is_held or",
+        "return 0 if is_held or",
         (f"{STAGE}::test_there_is_no_room_while_draining",),
     ),
 )

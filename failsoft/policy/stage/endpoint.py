@@ -5,14 +5,11 @@ allows it. However a call ends, all of them hear of it, each in its own words.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from failsoft.policy import tiers
 from failsoft.policy.breaker import Breaker
 from failsoft.policy.breaker_board import BreakerBoard
-from failsoft.policy.breaker_states import State
 from failsoft.policy.concurrency import Limit, LimitConfig, Permits
 from failsoft.policy.events import Verdict
 from failsoft.policy.jitter import Jitter
@@ -22,6 +19,7 @@ from failsoft.policy.register import Register
 from failsoft.policy.request import ClassName
 from failsoft.policy.retry_budget import RetryBudget
 from failsoft.policy.settings import DEFAULT_PRIOR_SECONDS, StageSettings, TierSettings
+from failsoft.policy.stage.condition import Condition
 from failsoft.policy.stall import Stall
 from failsoft.policy.widening import Spread, Widening
 
@@ -41,29 +39,6 @@ _RESULTS = {
     Verdict.REFUSED: CallResult.IGNORED,
     Verdict.BROKEN: CallResult.FAILED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """How an endpoint stands at this worker, for those who watch.
-
-    Attributes:
-        state: of its breaker.
-        trips: how often this worker's counts opened the breaker, or would have.
-        limit: what the endpoint bears, for the whole fleet, as this worker measures it.
-        is_target_infeasible: fewer calls do not make them short enough.
-        spread: how its latency compares with what it was.
-        retries: class -> executions that the budget has paid for.
-        retries_refused: class -> executions that it refused, or would have.
-    """
-
-    state: State
-    trips: int
-    limit: float
-    is_target_infeasible: bool
-    spread: Spread
-    retries: Mapping[ClassName, int]
-    retries_refused: Mapping[ClassName, int]
 
 
 class Ticket(NamedTuple):

@@ -11,7 +11,6 @@ record is a small ``Work`` that waits for an ``Errand``, and every event ends in
 
 import math
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass
 
 from failsoft.policy.actions import (
     Action,
@@ -20,7 +19,6 @@ from failsoft.policy.actions import (
     Commit,
     DropAnswers,
     Forget,
-    Publish,
     Release,
     StartCall,
     StoreAnswer,
@@ -28,7 +26,6 @@ from failsoft.policy.actions import (
 from failsoft.policy.admission import Admission
 from failsoft.policy.answers import AnswerName, Hit
 from failsoft.policy.coalescing import Refusal
-from failsoft.policy.deadline import GRACE_SECONDS, grant
 from failsoft.policy.errors import IllegalTransition
 from failsoft.policy.events import (
     Arrived,
@@ -47,21 +44,20 @@ from failsoft.policy.events import (
 )
 from failsoft.policy.jitter import EvenJitter
 from failsoft.policy.offsets import OffsetLedger
-from failsoft.policy.outcome import Ending, Outcome, Reason
+from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.request import ClassName, Partition, RecordId, Request
 from failsoft.policy.settings import StageSettings, TierSettings
+from failsoft.policy.stage.arrival import is_late, request_of
+from failsoft.policy.stage.calls import Calls, CallUnderWay
+from failsoft.policy.stage.condition import Condition, Saved
 from failsoft.policy.stage.dispatcher import Dispatcher, Start
-from failsoft.policy.stage.endpoint import Condition, Ticket
+from failsoft.policy.stage.endings import Endings
+from failsoft.policy.stage.room import Room
 from failsoft.policy.stage.sharing import Sharing
 from failsoft.policy.stage.work import Errand, Standing, Work
 
 TICK_SECONDS = 0.02
 """While something waits, time alone changes decisions. 100 ms made no measurable loss; 20 ms costs 0.3 % of a core."""
-HIGHER_FLOOR_WAIT_SECONDS = 30.0
-"""Longest wait of a request that asks for a higher floor than its class."""
-FOLLOWERS_MAX = 10_000
-"""Records of one class that wait for the execution of another: they hold no body, and take little room."""
-
 _FALLBACK_REASONS = {
     Verdict.TIMEOUT: Reason.ENDPOINT_TIMEOUT,
     Verdict.BACKPRESSURE: Reason.ENDPOINT_BACKPRESSURE,
@@ -69,36 +65,6 @@ _FALLBACK_REASONS = {
     Verdict.UNREACHABLE: Reason.ENDPOINT_ERROR,
     Verdict.BROKEN: Reason.ENDPOINT_ERROR,
 }
-
-
-class _Call:
-    __slots__ = ("errand", "is_reported", "ticket", "tier", "window_ends_at")
-
-    def __init__(self, errand: Errand, tier: int, ticket: Ticket, window_ends_at: float) -> None:
-        self.errand: Errand | None = errand
-        self.tier = tier
-        self.ticket = ticket
-        self.window_ends_at = window_ends_at
-        self.is_reported = False
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """What was not called, for those who watch; of what does not enforce, what would not have been.
-
-    Attributes:
-        joined: requests that shared another's execution.
-        fresh: requests that a fresh answer of the past served.
-        stale: requests that a stale one served.
-        shed: class -> requests that were refused.
-        shed_part: the part of the requests of classes under pressure that is refused now, 0-1.
-    """
-
-    joined: int
-    fresh: int
-    stale: int
-    shed: Mapping[ClassName, int]
-    shed_part: float
 
 
 class StageMachine:
@@ -112,20 +78,16 @@ class StageMachine:
     def __init__(self, settings: StageSettings, *, process: str = "worker") -> None:
         self._settings = settings
         self._classes = settings.by_class
-        self._wanted_level = settings.tiers[0].level
-        self._answers = [tier for tier in settings.tiers if not tier.is_model]
         jitter = EvenJitter(process)
         self._dispatcher = Dispatcher(settings, process=process, jitter=jitter)
         self._endpoints = self._dispatcher.endpoints
         self._work: dict[RecordId, Work] = {}
         self._sharing = Sharing(settings, self._work, jitter=jitter)
+        self._endings = Endings(settings, self._sharing)
         self._admission = Admission([known.name for known in settings.classes], settings.admission)
-        self._crowded: dict[int, Errand] = {}
-        self._followers = dict.fromkeys(self._classes, 0)
-        self._held_records = dict.fromkeys(self._classes, 0)
-        self._held_bytes = dict.fromkeys(self._classes, 0)
+        self._room = Room(settings)
         self._oldest_age: dict[ClassName, float] = {}
-        self._calls: dict[int, _Call] = {}
+        self._calls = Calls(self._dispatcher)
         self._offsets = OffsetLedger()
         self._commit_at = float("-inf")
         self._is_draining = False
@@ -149,8 +111,7 @@ class StageMachine:
         """Take one event in and say what to do. ``now`` is monotonic seconds and never goes back."""
         self._now = now
         self._handlers[type(event)](event)
-        if self._crowded:
-            self._part()
+        self._part()
         self._dispatch()
         self._sync()
         if now >= self._commit_at:
@@ -162,11 +123,8 @@ class StageMachine:
         """When to send Tick if nothing else happens; None: not at all."""
         if self._dispatcher.has_waiting:
             return self._now + TICK_SECONDS
-        parts_at = min(
-            (self._parts_at(self._calls[id_], errand.work.request) for id_, errand in self._crowded.items()),
-            default=math.inf,
-        )
-        at = min(parts_at, self._commit_at if self._offsets.has_uncommitted else math.inf)
+        commit_at = self._commit_at if self._offsets.has_uncommitted else math.inf
+        at = min(self._calls.parts_at, commit_at)
         return None if math.isinf(at) else at
 
     def room(self) -> Mapping[ClassName, int]:
@@ -175,13 +133,7 @@ class StageMachine:
 
     def _room_of(self, name: ClassName) -> int:
         is_held = self._dispatcher.is_held(name, self._oldest_age.get(name, 0.0))
-        is_full = (
-            is_held
-            or self._held_bytes[name] >= self._settings.bytes_max
-            or self._followers[name] >= FOLLOWERS_MAX
-            or self._offsets.is_too_wide(name)
-        )
-        return 0 if self._is_draining or is_full else max(0, self._settings.records_max - self._held_records[name])
+        return 0 if self._is_draining or is_held or self._offsets.is_too_wide(name) else self._room.left(name)
 
     @property
     def is_drained(self) -> bool:
@@ -225,38 +177,14 @@ class StageMachine:
             self._actions.append(Forget(event.record))
         elif event.is_malformed:
             nothing = Request.unreadable(event.record, assignment, event.size_bytes, now=self._now)
-            work = self._hold(event, nothing)
-            self._end(work, Outcome.INVALID, Reason.MALFORMED, dead_letter=True)
+            self._end(self._hold(nothing), Outcome.INVALID, Reason.MALFORMED, dead_letter=True)
         else:
             self._admit(event, assignment)
 
     def _admit(self, event: Arrived, assignment: int) -> None:
-        known = self._classes[event.record.request_class]
-        granted = grant(
-            event.stamp,
-            appended_at=event.appended_at,
-            received_at=event.received_at,
-            clock_offset=event.clock_offset,
-            default_seconds=known.deadline_seconds,
-            maximum_seconds=known.deadline_max_seconds,
-        )
-        deadline_at = self._now + granted.remaining_seconds
-        floor = known.floor if event.floor is None else min(known.floor, event.floor)
-        wait_until = min(deadline_at, self._now + HIGHER_FLOOR_WAIT_SECONDS) if floor < known.floor else deadline_at
-        request = Request(
-            record=event.record,
-            assignment=assignment,
-            deadline_at=deadline_at,
-            waits_until=wait_until,
-            budget_seconds=granted.budget_seconds,
-            floor=floor,
-            size_bytes=event.size_bytes,
-            key=event.key,
-            max_stale_seconds=event.max_stale_seconds,
-            tenant=event.tenant,
-        )
-        work = self._hold(event, request)
-        if granted.remaining_seconds < -GRACE_SECONDS:
+        request = request_of(event, self._classes[event.record.request_class], assignment, now=self._now)
+        work = self._hold(request)
+        if is_late(request, now=self._now):
             self._end(work, Outcome.EXPIRED, Reason.DEADLINE_PASSED)
         elif request.key is None or not self._share(work):
             self._queue(work)
@@ -268,22 +196,17 @@ class StageMachine:
             case Refusal():
                 self._end(work, found.outcome, found.reason)
             case Hit():
-                self._end_from_past(work, found)
+                self._serve_from_past(work, found)
             case Errand():
                 self._follow(work, found)
         return found is not None
 
     def _follow(self, work: Work, errand: Errand) -> None:
         """Its body is of no use any more, and its deadline may move the errand that it joined."""
-        name = work.record.request_class
-        self._held_records[name] -= 1
-        self._held_bytes[name] -= work.size_bytes
-        self._followers[name] += 1
-        work.is_follower = True
+        self._room.follow(work)
         self._actions.append(Release(work.record))
         self._put_in_place(errand)
-        if errand.call_id is not None:
-            self._crowded[errand.call_id] = errand
+        self._calls.look_at(errand)
 
     def _queue(self, work: Work) -> None:
         retry_after = self._shed(work.request)
@@ -309,20 +232,14 @@ class StageMachine:
             self._sharing.place(errand)
             self._dispatcher.put_back(errand, now=self._now)
 
-    def _hold(self, event: Arrived, request: Request) -> Work:
-        work = self._work[event.record] = Work(request)
-        self._held_records[event.record.request_class] += 1
-        self._held_bytes[event.record.request_class] += event.size_bytes
+    def _hold(self, request: Request) -> Work:
+        work = self._work[request.record] = Work(request)
+        self._room.take(work)
         return work
 
     def _drop(self, work: Work) -> None:
-        name = work.record.request_class
         del self._work[work.record]
-        if work.is_follower:
-            self._followers[name] -= 1
-        else:
-            self._held_records[name] -= 1
-            self._held_bytes[name] -= work.size_bytes
+        self._room.drop(work)
 
     # A call ends.
 
@@ -330,13 +247,13 @@ class StageMachine:
         call = self._calls.get(event.call_id)
         if call is None or call.is_reported:
             raise IllegalTransition(f"call {event.call_id} finished twice, or was never started")
-        errand, call.errand, call.is_reported = call.errand, None, True
+        errand, call.is_reported = call.errand, True
+        self._calls.drop(event.call_id)
         seconds = self._now - call.ticket.started_at
         endpoint = self._endpoints[call.tier]
         endpoint.finish(call.ticket, event.verdict, is_wanted=errand is not None, now=self._now)
         if event.is_over:
             self._on_slot_freed(SlotFreed(event.call_id))
-        self._crowded.pop(event.call_id, None)
         if errand is not None:
             errand.call_seconds += seconds
             errand.call_id = None
@@ -366,7 +283,7 @@ class StageMachine:
             self._actions.append(StoreAnswer(name, event.call_id))
             self._drop_answers(dropped)
         for work in self._sharing.land(errand):
-            self._end_served(work, errand, tier, event.call_id)
+            self._actions.append(self._endings.served(work, errand, tier, call_id=event.call_id, now=self._now))
         self._close(errand)
 
     def _drop_answers(self, names: list[AnswerName]) -> None:
@@ -374,44 +291,18 @@ class StageMachine:
             self._actions.append(DropAnswers(tuple(names)))
 
     def _on_slot_freed(self, event: SlotFreed) -> None:
-        call = self._calls.pop(event.call_id, None)
+        call = self._calls.end(event.call_id)
         if call is not None:
             self._endpoints[call.tier].freed()
 
     # A request ends.
 
-    def _end_served(self, work: Work, errand: Errand, tier: TierSettings, call_id: int | None = None) -> None:
-        reason = errand.reason if tier.level > self._wanted_level else Reason.NONE
-        self._end(work, Outcome.OK, reason, tier=tier.name, level=tier.level, call_id=call_id)
-
-    def _end_unserved(self, work: Work, errand: Errand) -> None:
-        """No model tier can be in time: an answer that is there at once, else the reason why there is none."""
-        if any(self._serves_at_once(tier, work, errand) for tier in self._answers):
-            return
-        if self._now >= work.request.deadline_at:
-            self._end(work, Outcome.EXPIRED, errand.reason if errand.executions else Reason.DEADLINE_PASSED)
-        elif self._settings.tiers[-1].level > work.request.floor:
-            self._end(work, Outcome.UNAVAILABLE, Reason.FLOOR)
-        else:
-            self._end(work, Outcome.FAILED if errand.executions else Outcome.UNAVAILABLE, errand.reason)
-
-    def _serves_at_once(self, tier: TierSettings, work: Work, errand: Errand) -> bool:
-        if tier.level > work.request.floor:
-            return False
-        if not tier.is_cached:
-            self._end_served(work, errand, tier)
-            return True
-        hit = self._sharing.last_resort(work.request, now=self._now)
-        if hit is not None:
-            self._end(work, Outcome.OK, errand.reason, tier=tier.name, level=tier.level, hit=hit)
-        return hit is not None
-
-    def _end_from_past(self, work: Work, hit: Hit) -> None:
+    def _serve_from_past(self, work: Work, hit: Hit) -> None:
         """An answer serves at once. If it is stale and a permit of the full tier lies idle, the model is asked again."""
         level = hit.answer.name.level
         is_idle = hit.is_stale and not self._is_draining and self._dispatcher.is_idle(now=self._now)
         errand = self._sharing.refresh(work, level=level, now=self._now) if is_idle else None
-        self._end(work, Outcome.OK, Reason.NONE, tier=hit.answer.tier, level=level, hit=hit)
+        self._actions.append(self._endings.served_from_past(work, hit, now=self._now))
         if errand is not None:
             self._start(self._dispatcher.start_now(errand, now=self._now))
 
@@ -421,42 +312,19 @@ class StageMachine:
         outcome: Outcome,
         reason: Reason,
         *,
-        tier: str | None = None,
-        level: int | None = None,
         call_id: int | None = None,
-        hit: Hit | None = None,
         dead_letter: bool = False,
         retry_after_seconds: float | None = None,
     ) -> None:
-        errand = work.errand
-        waited_seconds = max(0.0, work.request.waited_seconds(self._now))
-        call_seconds = 0.0 if errand is None else min(errand.call_seconds, waited_seconds)
-        leader = None if errand is None or call_id is None else errand.body_of
-        ending = Ending(
-            outcome=outcome,
-            reason=reason,
-            tier=tier,
-            level=level,
-            wanted_level=self._wanted_level,
-            executions=0 if errand is None else errand.executions,
-            queue_seconds=waited_seconds - call_seconds,
-            call_seconds=call_seconds,
-            slack_seconds=work.request.deadline_at - self._now,
-            dead_letter=dead_letter,
-            is_stale=hit is not None and hit.is_stale,
-            age_seconds=None if hit is None else self._now - hit.answer.produced_at,
-            retry_after_seconds=retry_after_seconds,
-        )
-        work.end()
         self._actions.append(
-            Publish(
-                work.record,
-                work.assignment,
-                ending,
-                call_id,
-                answer=None if hit is None else hit.answer.name,
-                leader=None if leader == work.record else leader,
-                keeps_body=self._sharing.needs_body(work.record),
+            self._endings.end(
+                work,
+                outcome,
+                reason,
+                call_id=call_id,
+                dead_letter=dead_letter,
+                retry_after_seconds=retry_after_seconds,
+                now=self._now,
             )
         )
 
@@ -537,15 +405,13 @@ class StageMachine:
         self._sharing.land(errand)
         self._dispatcher.discard(errand)
         if errand.call_id is not None:
-            self._calls[errand.call_id].errand = None
-            self._crowded.pop(errand.call_id, None)
+            self._calls.drop(errand.call_id)
             self._actions.append(CancelCall(errand.call_id))
         self._close(errand)
 
     def _stop_refreshing(self, partitions: Container[Partition] | None = None) -> None:
         """Let go of what nobody waits for: of these partitions, or all."""
-        errands = [call.errand for call in self._calls.values() if call.errand is not None and call.errand.is_refresh]
-        for errand in errands:
+        for errand in self._calls.refreshing():
             is_lost = partitions is None or errand.body_of.partition in partitions
             if is_lost and not self._sharing.aboard(errand):
                 self._abandon(errand)
@@ -571,7 +437,7 @@ class StageMachine:
         elif not hopeless:  # one has the deadline, another the floor
             self._dispatcher.put_back(self._sharing.part(works[:1], errand, now=self._now), now=self._now)
         for work in hopeless:
-            self._end_unserved(work, errand)
+            self._actions.append(self._endings.unserved(work, errand, now=self._now))
             self._sharing.leave(work)
         if len(hopeless) < len(works):
             self._sharing.place(errand)
@@ -581,16 +447,10 @@ class StageMachine:
         return True
 
     def _part(self) -> None:
-        """When the first of several who wait for a call has to go on to the next tier, all go who cannot wait for its end.
-
-        So a call serves those who can wait, the others have the fallback that they would have alone, and it costs one more call.
-        """
-        for call_id, errand in list(self._crowded.items()):
-            call = self._calls[call_id]
-            if self._parts_at(call, errand.work.request) > self._now:
-                continue
+        for call, errand in self._calls.parting(now=self._now):
             works = self._sharing.aboard(errand)
-            early = [work for work in works if self._parts_at(call, work.request) < call.window_ends_at]
+            early = [work for work in works if self._calls.cannot_wait(call, work.request)]
+            self._calls.is_last(call)
             if early:
                 own = self._sharing.part(early, errand, now=self._now)
                 own.failed(Reason.ENDPOINT_TIMEOUT)
@@ -598,15 +458,6 @@ class StageMachine:
                 own.next_tier, own.ready_at = call.tier + 1, self._now
                 self._dispatcher.queue_urgent(own)
                 self._after_leaving(errand)
-            self._crowded.pop(call_id, None)
-            if errand.is_crowded and early:
-                self._crowded[call_id] = errand
-
-    def _parts_at(self, call: _Call, request: Request) -> float:
-        """When the window of a request ends, had the call been for it alone."""
-        started_at = call.ticket.started_at
-        remaining = request.waits_until - started_at
-        return started_at + self._dispatcher.window_seconds(call.tier, request.floor, remaining)
 
     def _start(self, start: Start) -> None:
         errand, call_id = start.errand, start.ticket.call_id
@@ -614,9 +465,13 @@ class StageMachine:
         errand.executions += 1
         errand.move(Standing.CALLING)
         window_ends_at = self._now + start.window_seconds
-        self._calls[call_id] = _Call(errand, start.tier, start.ticket, window_ends_at)
+        self._calls.start(CallUnderWay(errand, start.tier, start.ticket, window_ends_at))
         if errand.flight is not None:
-            self._take_off(errand, call_id)
+            endpoint = self._endpoints[start.tier]
+            expected_at = self._now + endpoint.latency.speed(now=self._now).q95
+            level = endpoint.settings.level
+            self._sharing.take_off(errand, level=level, expected_at=expected_at, window_ends_at=window_ends_at)
+            self._calls.look_at(errand)
         self._actions.append(
             StartCall(
                 call_id=call_id,
@@ -627,13 +482,3 @@ class StageMachine:
                 execution=errand.executions,
             )
         )
-
-    def _take_off(self, errand: Errand, call_id: int) -> None:
-        call = self._calls[call_id]
-        endpoint = self._endpoints[call.tier]
-        expected_at = self._now + endpoint.latency.speed(now=self._now).q95
-        self._sharing.take_off(
-            errand, level=endpoint.settings.level, expected_at=expected_at, window_ends_at=call.window_ends_at
-        )
-        if errand.is_crowded:
-            self._crowded[call_id] = errand

@@ -1,0 +1,45 @@
+"""What a record asks, by this worker's clock: its deadline, its floor, and how long it waits for a better tier.
+
+Its deadline is converted once, here (:mod:`failsoft.policy.deadline`). A floor is the strictest of class and request: a request
+can ask for more than its class and not for less. One that asks for more waits for it for 30 s at most, because its class has
+tiers that would have served it by then, and what it holds up waits behind it.
+"""
+
+from failsoft.policy.deadline import GRACE_SECONDS, grant
+from failsoft.policy.events import Arrived
+from failsoft.policy.request import Request
+from failsoft.policy.settings import ClassSettings
+
+HIGHER_FLOOR_WAIT_SECONDS = 30.0
+
+
+def request_of(event: Arrived, known: ClassSettings, assignment: int, *, now: float) -> Request:
+    """Read a record of this class; ``now`` is monotonic seconds."""
+    granted = grant(
+        event.stamp,
+        appended_at=event.appended_at,
+        received_at=event.received_at,
+        clock_offset=event.clock_offset,
+        default_seconds=known.deadline_seconds,
+        maximum_seconds=known.deadline_max_seconds,
+    )
+    deadline_at = now + granted.remaining_seconds
+    floor = known.floor if event.floor is None else min(known.floor, event.floor)
+    waits_until = min(deadline_at, now + HIGHER_FLOOR_WAIT_SECONDS) if floor < known.floor else deadline_at
+    return Request(
+        record=event.record,
+        assignment=assignment,
+        deadline_at=deadline_at,
+        waits_until=waits_until,
+        budget_seconds=granted.budget_seconds,
+        floor=floor,
+        size_bytes=event.size_bytes,
+        key=event.key,
+        max_stale_seconds=event.max_stale_seconds,
+        tenant=event.tenant,
+    )
+
+
+def is_late(request: Request, *, now: float) -> bool:
+    """Whether its deadline has passed before anything could be run."""
+    return request.deadline_at < now - GRACE_SECONDS

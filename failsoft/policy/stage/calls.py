@@ -1,0 +1,118 @@
+"""The calls under way, and which of those who wait for one has to go on without it.
+
+A call has the window of the last aboard (research/algorithms.md §8.2: an execution is not the leader's). Who is due earlier must
+still have the fallback that it would have alone, so it *parts* when the window ends that the call would have had for it. All
+part together who cannot wait for the end of the call, so that a herd costs one more call and not one for each.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Protocol
+
+from failsoft.policy.request import Request
+from failsoft.policy.stage.endpoint import Ticket
+from failsoft.policy.stage.work import Errand
+
+
+class Windows(Protocol):
+    """Says how long a call may take."""
+
+    def window_seconds(self, tier: int, floor: int, remaining_seconds: float) -> float:
+        """The longest time that a call at a tier may take for a request with this floor and this time left."""
+
+
+class CallUnderWay:
+    """One call, until the endpoint has let go of it.
+
+    Attributes:
+        errand: for whom; None once it is reported, or nobody waits for it.
+        tier: its index.
+        ticket: of its endpoint.
+        window_ends_at: when the shell cuts it.
+        is_reported: its end has come in.
+    """
+
+    __slots__ = ("errand", "is_reported", "ticket", "tier", "window_ends_at")
+
+    def __init__(self, errand: Errand, tier: int, ticket: Ticket, window_ends_at: float) -> None:
+        self.errand: Errand | None = errand
+        self.tier = tier
+        self.ticket = ticket
+        self.window_ends_at = window_ends_at
+        self.is_reported = False
+
+
+class Calls:
+    """All of them.
+
+    Args:
+        windows: says how long each may take.
+    """
+
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
+        self._calls: dict[int, CallUnderWay] = {}
+        self._crowded: dict[int, CallUnderWay] = {}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def start(self, call: CallUnderWay) -> None:
+        """A call begins."""
+        self._calls[call.ticket.call_id] = call
+
+    def get(self, call_id: int) -> CallUnderWay | None:
+        """One of them; None if it is over."""
+        return self._calls.get(call_id)
+
+    def end(self, call_id: int) -> CallUnderWay | None:
+        """The endpoint has let go of a call; None if it has before."""
+        return self._calls.pop(call_id, None)
+
+    def drop(self, call_id: int) -> None:
+        """Nobody waits for a call any more."""
+        self._crowded.pop(call_id, None)
+        call = self._calls.get(call_id)
+        if call is not None:
+            call.errand = None
+
+    def look_at(self, errand: Errand) -> None:
+        """Somebody came or went: several may wait for its call now, or one alone."""
+        if errand.call_id is None:
+            return
+        if errand.is_crowded:
+            self._crowded[errand.call_id] = self._calls[errand.call_id]
+        else:
+            self._crowded.pop(errand.call_id, None)
+
+    def refreshing(self) -> list[Errand]:
+        """What renews an answer."""
+        errands = (call.errand for call in self._calls.values())
+        return [errand for errand in errands if errand is not None and errand.is_refresh]
+
+    # Parting.
+
+    @property
+    def parts_at(self) -> float:
+        """When the first has to go on without its call; infinite if nobody has to."""
+        firsts = ((call, call.errand.work.request) for call in self._crowded.values() if call.errand is not None)
+        return min((self._own_window_ends_at(call, request) for call, request in firsts), default=math.inf)
+
+    def parting(self, *, now: float) -> Iterator[tuple[CallUnderWay, Errand]]:
+        """Calls of which somebody has to go on now."""
+        for call in list(self._crowded.values()):
+            if call.errand is not None and self._own_window_ends_at(call, call.errand.work.request) <= now:
+                yield call, call.errand
+
+    def cannot_wait(self, call: CallUnderWay, request: Request) -> bool:
+        """Whether a request has no use for the end of a call, however late it comes."""
+        return self._own_window_ends_at(call, request) < call.window_ends_at
+
+    def is_last(self, call: CallUnderWay) -> None:
+        """All who are left can wait for the end of a call: it is not looked at again before somebody joins."""
+        self._crowded.pop(call.ticket.call_id, None)
+
+    def _own_window_ends_at(self, call: CallUnderWay, request: Request) -> float:
+        started_at = call.ticket.started_at
+        remaining = request.waits_until - started_at
+        return started_at + self._windows.window_seconds(call.tier, request.floor, remaining)
