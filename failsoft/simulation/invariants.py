@@ -11,9 +11,12 @@ commit_regression      a committed offset never goes back
 call_after_deadline    no call starts after the deadline, as far as the broker's clock can tell
 window_too_long        a call's window leaves the publish margin before the deadline
 too_many_calls         a record is called at most three times, and once more for each lower tier, while a process owns it
+too_many_retries       the calls of a tier beyond the first of each record stay within the budget that its settings grant
 over_permits           a worker has no more calls in flight than it has permits when it starts one
 not_settled            when all faults are over, all offsets get committed
 =====================  ================================================================================================
+
+What a worker must not leave lying is in :mod:`failsoft.simulation.neglect`, and broken under the names there.
 
 The rules look at the world and at the actions, not into the machine: what a machine believes cannot excuse it.
 """
@@ -23,12 +26,13 @@ from dataclasses import dataclass
 
 from failsoft.policy.actions import StartCall
 from failsoft.policy.deadline import GRACE_SECONDS
-from failsoft.policy.events import Event, Revoked, Verdict
+from failsoft.policy.events import Arrived, Event, Revoked, Verdict
 from failsoft.policy.outcome import Ending
-from failsoft.policy.request import Partition, RecordId
+from failsoft.policy.request import ClassName, Partition, RecordId
 from failsoft.policy.settings import StageSettings
 from failsoft.simulation.cluster import Cluster, Sent
 from failsoft.simulation.engine import Engine
+from failsoft.simulation.neglect import Neglect
 from failsoft.simulation.shell import CallUnderWay, Shell
 from failsoft.simulation.workload import Ask
 
@@ -50,6 +54,15 @@ class Broken:
         return f"{self.rule} at {self.at:.3f} s: {self.detail}"
 
 
+@dataclass(slots=True)
+class _Account:
+    """Calls of one tier for one class at one worker."""
+
+    begun_at: float
+    first: int = 0
+    further: int = 0
+
+
 class Invariants:
     """Looks on at a whole cluster; what is broken is kept, and changes nothing.
 
@@ -67,6 +80,10 @@ class Invariants:
         self._accepted: set[int] = set()
         self._with_result: set[int] = set()
         self._calls: dict[str, Counter[RecordId]] = defaultdict(Counter)
+        self._tried: dict[str, set[tuple[RecordId, str]]] = defaultdict(set)
+        self._accounts: dict[tuple[str, str, ClassName], _Account] = {}
+        self._retries = settings.retries
+        self._neglect = Neglect(settings, self._break)
 
     # The cluster says.
 
@@ -82,6 +99,7 @@ class Invariants:
         if is_visible == (ask.number in self._with_result):
             self._break("visible_twice", f"request {ask.number} has two visible results, or none")
         self._with_result.add(ask.number)
+        self._neglect.result(ask.number, ending)
 
     def committed(self, partition: Partition, before: int, after: int) -> None:
         """The group has committed."""
@@ -108,16 +126,26 @@ class Invariants:
         permits = shell.machine.permits[action.tier][1]
         if shell.in_flight[action.tier] > permits:
             self._break("over_permits", f"{shell.name} at {action.tier}: {shell.in_flight[action.tier]} of {permits}")
+        self._account(shell.name, action.record, action.tier)
+        self._neglect.call_started(shell, action.record, action.tier)
 
     def call_ended(self, shell: Shell, call: CallUnderWay, verdict: Verdict) -> None:
-        """Its seconds are the tally's business."""
+        """How its tier stands."""
+        self._neglect.call_ended(shell, call.action.tier, verdict, self._engine.now - call.started_at)
 
     def handled(self, shell: Shell, event: Event) -> None:
         """Work that was lost with its partition is over; if the record comes back, it is counted anew."""
-        if isinstance(event, Revoked):
-            calls = self._calls[shell.name]
-            for record in [record for record in calls if record.partition in event.partitions]:
-                del calls[record]
+        match event:
+            case Arrived(record=record) if record in self._sent:
+                is_called = record in self._calls[shell.name]
+                self._neglect.arrived(shell, record, *self._sent[record], is_called=is_called)
+            case Revoked():
+                calls = self._calls[shell.name]
+                for record in [record for record in calls if record.partition in event.partitions]:
+                    del calls[record]
+                tried = self._tried[shell.name]
+                tried -= {key for key in tried if key[0].partition in event.partitions}
+        self._neglect.handled(shell, event)
 
     # In the end.
 
@@ -130,6 +158,18 @@ class Invariants:
             at = cluster.group.committed.get(partition, 0)
             if at != log.end:
                 self._break("not_settled", f"{partition}: committed {at} of {log.end}")
+
+    def _account(self, process: str, record: RecordId, tier: str) -> None:
+        account = self._accounts.setdefault((process, tier, record.request_class), _Account(self._engine.now))
+        if (record, tier) not in self._tried[process]:
+            self._tried[process].add((record, tier))
+            account.first += 1
+            return
+        account.further += 1
+        reserve = 1 + (self._engine.now - account.begun_at) / self._retries.reserve_seconds
+        paid = self._retries.ratio * account.first + reserve
+        if self._retries.enforce and account.further > paid + ROUNDING_SECONDS:
+            self._break("too_many_retries", f"{process} at {tier}: {account.further}, {paid:.1f} are paid for")
 
     def _break(self, rule: str, detail: str) -> None:
         self.broken.append(Broken(rule, self._engine.now, detail))
