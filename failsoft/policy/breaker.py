@@ -155,6 +155,10 @@ class Breaker:
         """How this worker's own calls went in the last 30 s."""
         return self._window.counts(now=now)
 
+    def has_trouble(self, *, now: float) -> bool:
+        """Whether it is not closed, or holds a call against the endpoint."""
+        return self.is_holding_back or self.word.phase is not Phase.CLOSED or self._window.has_trouble(now=now)
+
     def register(self, *, now: float) -> Register:
         """What this worker has to say to the others."""
         probes = len(self._probes()) if self.word.phase is Phase.HALF_OPEN else 0
@@ -222,7 +226,8 @@ class Breaker:
         is_sick = self._unreachable >= self._settings.consecutive_unreachable_calls
         if not is_spike:
             self._window.add(call, now=now)
-            is_sick |= bool(self._settings.causes(self._window.counts(now=now)))
+            if self._window.has_trouble(now=now):
+                is_sick |= bool(self._settings.causes(self._window.counts(now=now)))
         if is_sick:
             self._trip(now)
 

@@ -145,6 +145,11 @@ class BreakerBoard:
             known.append(self._said.epoch if self._said else 0)
         return epoch == 0 or any(other >= epoch for other in known)
 
+    @property
+    def has_trouble(self) -> bool:
+        """Whether others hold a call against the endpoint, or it is not closed."""
+        return self._word.phase is not Phase.CLOSED or self._pooled.total.has_trouble
+
     # What the breaker is told
 
     def view(self, word: Word, counts: Counts, *, q95_seconds: float, now: float) -> BoardView:

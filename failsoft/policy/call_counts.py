@@ -1,11 +1,12 @@
 """How calls went in the last 30 s: the one shape in which a breaker counts, and in which workers add up what they count.
 
-Ten buckets of 3 s with subtract-on-evict (Resilience4j's time window): adding a call and asking for the sum are O(1), memory
-is ten buckets whatever the rate. Half a minute is long enough for ten calls of a quiet worker and short enough that the past
-does not outvote an outage for long. It is a constant, not a setting: the counts of different workers are added up, so all
-must mean the same by it.
+Ten buckets of 3 s, and the sum of those that are full (after Resilience4j's time window): adding a call and asking for the
+sum are O(1), memory is ten buckets whatever the rate. Half a minute is long enough for ten calls of a quiet worker and short
+enough that the past does not outvote an outage for long. It is a constant, not a setting: the counts of different workers are
+added up, so all must mean the same by it.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -59,45 +60,57 @@ def add_up(counts: Iterable[Counts]) -> Counts:
 
 
 class CallWindow:
-    """The calls of the last 30 s, by bucket."""
+    """The calls of the last 30 s, by bucket. Only the newest bucket moves, so it is kept as bare numbers."""
 
-    __slots__ = ("_buckets", "_newest", "_sum")
+    __slots__ = ("_calls", "_ends_at", "_failed", "_past", "_past_sum", "_slow")
 
     def __init__(self) -> None:
-        self._buckets = deque([NO_CALLS] * BUCKETS, maxlen=BUCKETS)
-        self._newest = 0
-        self._sum = NO_CALLS
+        self._ends_at = -math.inf
+        self.clear()
 
     def add(self, call: Counts, *, now: float) -> None:
         """Count what ended now."""
         self._advance(now)
-        self._buckets[0] += call
-        self._sum += call
+        self._calls += call.calls
+        self._failed += call.failed
+        self._slow += call.slow
+
+    def has_trouble(self, *, now: float) -> bool:
+        """Whether any call of the window was not good."""
+        self._advance(now)
+        return self._failed > 0 or self._slow > 0 or self._past_sum.has_trouble
 
     def counts(self, *, now: float) -> Counts:
         """All calls of the window."""
         self._advance(now)
-        return self._sum
+        return self._newest() + self._past_sum
 
     def buckets(self, *, now: float) -> tuple[Counts, ...]:
         """The same by bucket, newest first; buckets at the end that hold nothing are left out."""
         self._advance(now)
-        if not self._sum.calls:
-            return ()
-        filled = max(place for place, bucket in enumerate(self._buckets, 1) if bucket.calls)
-        return tuple(self._buckets)[:filled]
+        buckets = (self._newest(), *self._past)
+        filled = max((place for place, bucket in enumerate(buckets, 1) if bucket.calls), default=0)
+        return buckets[:filled]
 
     def clear(self) -> None:
         """Forget all of it."""
-        self._buckets.extendleft([NO_CALLS] * BUCKETS)
-        self._sum = NO_CALLS
+        self._past = deque([NO_CALLS] * (BUCKETS - 1), maxlen=BUCKETS - 1)
+        self._past_sum = NO_CALLS
+        self._calls = self._failed = self._slow = 0
+
+    def _newest(self) -> Counts:
+        return Counts(self._calls, self._failed, self._slow)
 
     def _advance(self, now: float) -> None:
-        newest = int(now // BUCKET_SECONDS)
-        for _ in range(min(newest - self._newest, BUCKETS)):
-            self._sum -= self._buckets[-1]
-            self._buckets.appendleft(NO_CALLS)
-        self._newest = max(newest, self._newest)
+        """Begin as many buckets as have passed; the oldest ones drop out."""
+        if now < self._ends_at:
+            return
+        begun_at = now // BUCKET_SECONDS * BUCKET_SECONDS
+        passed = min((begun_at - self._ends_at) / BUCKET_SECONDS + 1, BUCKETS)
+        self._past.extendleft([self._newest(), *[NO_CALLS] * (round(passed) - 1)])
+        self._past_sum = add_up(self._past)
+        self._calls = self._failed = self._slow = 0
+        self._ends_at = begun_at + BUCKET_SECONDS
 
 
 def still_counting(buckets: tuple[Counts, ...], *, age_seconds: float) -> Counts:

@@ -141,14 +141,15 @@ class Limit:
     """
 
     __slots__ = (
-        "_cohort", "_config", "_descent", "_halved_at", "_held_cohorts", "_hold_cohorts", "_permits",
-        "is_target_infeasible", "target_seconds", "value",
+        "_allowed", "_cohort", "_config", "_descent", "_halved_at", "_held_cohorts", "_hold_cohorts", "_permits",
+        "_too_many", "is_target_infeasible", "target_seconds", "value",
     )  # fmt: skip
 
     def __init__(self, config: LimitConfig, permits: Permits) -> None:
         self._config = config
         self._permits = permits
         self._cohort: Cohort | None = None
+        self._allowed = self._too_many = 0.0  # calls of the cohort that may be over, and that are too many to be chance
         self._descent: deque[Cohort] = deque(maxlen=2 * DESCENT_STEPS + 2)
         self._halved_at = -math.inf
         self._held_cohorts = 0
@@ -167,11 +168,14 @@ class Limit:
     def started(self, call_id: int, *, now: float) -> None:
         """A call starts; its permit is taken."""
         is_busy = self._permits.in_flight >= BUSY_SHARE * self._permits.count
-        if self._cohort is None:
-            self._cohort = Cohort(max(COHORT_CALLS_MIN, self._permits.count), self.value)
-        self._cohort.is_busy = self._cohort.is_busy or is_busy
-        if self._cohort.has_room:
-            self._cohort.start(call_id, now=now)
+        cohort = self._cohort
+        if cohort is None:
+            cohort = self._cohort = Cohort(max(COHORT_CALLS_MIN, self._permits.count), self.value)
+            self._allowed = (1 - self._config.quantile) * cohort.size
+            self._too_many = self._allowed + math.sqrt(self._allowed * self._config.quantile)
+        cohort.is_busy = cohort.is_busy or is_busy
+        if cohort.has_room:
+            cohort.start(call_id, now=now)
 
     def answered(self, call_id: int, *, now: float) -> None:
         """A call was answered."""
@@ -204,19 +208,19 @@ class Limit:
         self._judge()
 
     def _cohorts(self) -> list[Cohort]:
-        return [*self._descent, self._cohort] if self._cohort else list(self._descent)
+        current = [] if self._cohort is None else [self._cohort]
+        return [*self._descent, *current] if self._descent else current
 
     def _judge(self) -> None:
         """Move the limit if the cohort has said enough."""
         cohort = self._cohort
         if cohort is None:
             return
-        allowed = (1 - self._config.quantile) * cohort.size
-        if not self._held_cohorts and cohort.over > allowed + math.sqrt(allowed * self._config.quantile):
+        if cohort.over > self._too_many and not self._held_cohorts:
             self._descent.append(cohort)
             self._move(self.value * DECREASE)
         elif cohort.ended == cohort.size:
-            self._end_cohort(cohort, meets_target=cohort.over <= allowed)
+            self._end_cohort(cohort, meets_target=cohort.over <= self._allowed)
 
     def _end_cohort(self, cohort: Cohort, *, meets_target: bool) -> None:
         step = 0.0

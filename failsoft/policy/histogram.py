@@ -29,7 +29,8 @@ class LogHistogram:
 
     def add(self, seconds: float, weight: float = 1.0) -> None:
         """Count one value."""
-        clamped = min(max(seconds, LEAST_SECONDS), MOST_SECONDS)
+        is_usual = LEAST_SECONDS <= seconds <= MOST_SECONDS
+        clamped = seconds if is_usual else min(max(seconds, LEAST_SECONDS), MOST_SECONDS)
         key = math.ceil(math.log(clamped) / _LOG_GAMMA)
         self.counts[key] = self.counts.get(key, 0.0) + weight
         self.total_seconds += clamped * weight

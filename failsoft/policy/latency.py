@@ -50,7 +50,8 @@ class LatencyWindow:
         self._prior_samples = prior_samples
         self._prior = [prior_seconds * math.exp(PRIOR_SIGMA * _normal(i)) for i in range(ENOUGH_SAMPLES)]
         self._slots: deque[_Slot] = deque(maxlen=EXTENDED_SLOTS)
-        self._slot_ends_at = -math.inf
+        self.slot_ends_at = -math.inf
+        """Until then time alone does not move the figures."""
         self._speed: Speed | None = None  # holds until its slot ends or a twentieth of its samples is new
         self._news = 0
 
@@ -67,7 +68,7 @@ class LatencyWindow:
     def speed(self, *, now: float) -> Speed:
         """The figures now. Recomputed when a slot ends or a twentieth of the samples is new."""
         known = self._speed
-        if known is None or now >= self._slot_ends_at:
+        if known is None or now >= self.slot_ends_at:
             self._slot(now)
             known = self._speed = self._compute(now)
             self._news = 0
@@ -79,10 +80,10 @@ class LatencyWindow:
             self._speed = None
 
     def _slot(self, now: float) -> _Slot:
-        if now >= self._slot_ends_at:
+        if now >= self.slot_ends_at:
             begins_at = now - now % SLOT_SECONDS
             self._slots.append(_Slot(begins_at))
-            self._slot_ends_at = begins_at + SLOT_SECONDS
+            self.slot_ends_at = begins_at + SLOT_SECONDS
             self._speed = None
         return self._slots[-1]
 

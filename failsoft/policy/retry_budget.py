@@ -72,10 +72,14 @@ class RetryBudget:
         now: monotonic seconds.
     """
 
-    __slots__ = ("_deposits", "_reserve", "_reserve_at", "_settings", "refused", "withdrawn")
+    __slots__ = (
+        "_deposits", "_reserve", "_reserve_at", "_settings", "_tokens", "_widening_tokens", "refused", "withdrawn",
+    )  # fmt: skip
 
     def __init__(self, settings: RetryBudgetSettings = DEFAULTS, *, now: float) -> None:
         self._settings = settings
+        self._tokens = round(_TOKEN * settings.ratio)
+        self._widening_tokens = round(_TOKEN * settings.widening_ratio)
         self._deposits: deque[list[int]] = deque()
         self._reserve, self._reserve_at = float(_TOKEN), now
         self.withdrawn = 0
@@ -85,9 +89,8 @@ class RetryBudget:
 
     def deposit(self, *, is_widening: bool = False, now: float) -> None:
         """A request is executed for the first time."""
-        self._expire(now)
-        tokens = round(_TOKEN * (self._settings.widening_ratio if is_widening else self._settings.ratio))
-        slot = self._slot(now)
+        slot = self._expire(now)
+        tokens = self._widening_tokens if is_widening else self._tokens
         if self._deposits and self._deposits[-1][0] == slot:
             self._deposits[-1][1] += tokens
         else:
@@ -118,12 +121,12 @@ class RetryBudget:
                 self._deposits.popleft()
         self._reserve -= price
 
-    def _expire(self, now: float) -> None:
-        while self._deposits and self._deposits[0][0] <= self._slot(now) - _SLOTS:
+    def _expire(self, now: float) -> int:
+        """Drop what is too old, earn what is due; returns the slot of now."""
+        slot = int(now * _SLOTS // self._settings.ttl_seconds)
+        while self._deposits and self._deposits[0][0] <= slot - _SLOTS:
             self._deposits.popleft()
         earned = _TOKEN * (now - self._reserve_at) / self._settings.reserve_seconds
         self._reserve = min(float(_TOKEN), self._reserve + earned)
         self._reserve_at = now
-
-    def _slot(self, now: float) -> int:
-        return int(now * _SLOTS // self._settings.ttl_seconds)
+        return slot

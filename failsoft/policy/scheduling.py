@@ -134,14 +134,16 @@ def spare_seconds(lanes: Iterable[Lane[W]], *, now: float, reserve_seconds: floa
         reserve_seconds: what one execution of the tier needs at worst.
         seconds_each: mean service time over permits: how fast the tier works a queue off.
     """
-    filled = [lane for lane in lanes if lane]
+    filled = [lane for lane in lanes if lane.entries]
     each = SAFETY * seconds_each
     start = now + reserve_seconds
+    after_all = start + each * sum(len(lane.entries) for lane in filled)
     spare = math.inf
     for ranked in filled:
         for entry in ranked.at_doubling_ranks():
-            due_at, count = entry.deadline_at, 0
-            for lane in filled:
-                count += lane.count_due_by(due_at)
+            due_at = entry.deadline_at
+            if due_at - after_all >= spare:
+                break  # even with all the others before them, these have more to spare
+            count = sum([lane.count_due_by(due_at) for lane in filled])
             spare = min(spare, due_at - start - each * count)
     return spare

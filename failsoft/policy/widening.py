@@ -120,6 +120,9 @@ class Cusum:
 
     def add(self, *, happened: bool) -> None:
         """Count one call."""
+        if not happened and not self._score:  # as nearly always
+            self.run, self.was_zero = 0, True
+            return
         self._score = min(max(self._score + (self._up if happened else self._down), 0.0), self._limit)
         self.run = self.run + 1 if self._score else 0
         self.was_zero = self.was_zero or not self._score

@@ -255,7 +255,7 @@ _RETRIES = (
     Mutant(
         "lets the quiet past pay for a storm of retries",
         "failsoft/policy/retry_budget.py",
-        "while self._deposits and self._deposits[0][0] <= self._slot(now) - _SLOTS:",
+        "while self._deposits and self._deposits[0][0] <= slot - _SLOTS:",
         "while self._deposits and self._deposits[0][0] < 0:",
         ("tests/policy/test_retry_budget.py::test_the_quiet_past_pays_for_no_storm",),
     ),

@@ -22,6 +22,8 @@ from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage.endpoint import Endpoint, Ticket
 from failsoft.policy.stage.work import Errand, LaneKey, Standing
 
+GRAIN_SECONDS = 0.001
+"""How long after an instant to look what it has changed: past it whatever the rounding, and once for several close together."""
 KNOWN_TERMS_MAX = 4_096
 """Different budgets for which the rule's figures are kept."""
 HELD_UNTIL = 0.9
@@ -74,8 +76,11 @@ class Dispatcher:
         self._rungs: list[tiers.Rung] = []
         self._known_terms: dict[tuple[LaneKey, float], tiers.Terms] = {}
         self._waiting = 0
-        self._at_ease_until: list[float] = []
-        self._idle_until: list[float] = []
+        self._at_ease_until = [-math.inf] * len(self.endpoints)
+        """Per tier: until then waiting longer makes nobody late. Who comes spends of it; void when a latency moves."""
+        self._idle_until = [-math.inf] * len(self.endpoints)
+        """Per tier: while it is open, it takes nobody before. Who comes or goes may shorten it; void when a latency moves."""
+        self._urgent_at = math.inf
         self._hopeless_below: list[float] = [math.inf] * (FALLBACK_LEVEL + 1)
         self._next: list[Start | GiveUp] = []
 
@@ -106,33 +111,44 @@ class Dispatcher:
         self._reconsider()
 
     def queue(self, errand: Errand, *, now: float) -> None:
-        """A new request waits in its lane."""
+        """A new request waits in its lane; but if it is alone, and the full tier can serve it safely, it is served at once."""
         self._look(now)
-        if self._allowed(errand.lane[1]):
-            errand.fits_full = self._remaining(errand) >= self._terms(errand).edge
-        self._push(errand)
+        lane = self._lane(errand)
+        if self._allowed(lane.floor):
+            remaining, known = self._remaining(errand), self._terms(errand)
+            errand.fits_full = remaining >= known.edge
+            if remaining >= known.safe and not self.has_waiting and self.endpoints[0].is_open(now):
+                self._begin_waiting(lane)
+                self._charge(errand, 0, self._full_credits)
+                return
+        self._push(errand, lane)
 
     def put_back(self, errand: Errand, *, now: float) -> None:
         """One that was taken out waits again, where it stands now."""
         if errand.standing is Standing.WAITING:
             self._look(now)
-            self._push(errand)
+            self._push(errand, self._lane(errand))
         elif errand.standing is Standing.URGENT:
             self._urgent.push(errand)
 
-    def _push(self, errand: Errand) -> None:
-        name, floor = errand.lane
+    def _lane(self, errand: Errand) -> Lane[Errand]:
         lane = self._lanes.get(errand.lane)
         if lane is None:
-            lane = self._lanes[errand.lane] = Lane(name, floor)
+            lane = self._lanes[errand.lane] = Lane(*errand.lane)
+        return lane
+
+    def _begin_waiting(self, lane: Lane[Errand]) -> None:
+        waiting = {other.request_class for other in self._lanes.values() if other.entries} if self._waiting else ()
+        self._full_credits.begin_waiting(lane.request_class, waiting)
+        self._lower_credits.begin_waiting(lane.request_class, waiting)
+
+    def _push(self, errand: Errand, lane: Lane[Errand]) -> None:
         if not lane.entries:
-            waiting = {other.request_class for other in self._lanes.values() if other.entries}
-            self._full_credits.begin_waiting(name, waiting)
-            self._lower_credits.begin_waiting(name, waiting)
+            self._begin_waiting(lane)
         lane.push(errand)
         self._waiting += 1
         self._spend_ease(errand)
-        self._reconsider()
+        self._follow(lane)
 
     def queue_urgent(self, errand: Errand) -> None:
         """A request whose call has failed is first in line at the next tier."""
@@ -223,17 +239,34 @@ class Dispatcher:
 
     def dispatch(self, *, now: float) -> list[Start | GiveUp]:
         """Whoever starts or ends now. They wait no more; the permits of those who start are taken."""
-        if not self.has_waiting:
-            return []
-        self._look(now)
-        if self._urgent.entries:
+        if self.has_waiting:
+            self._look(now)
             self._serve_urgent()
-        self._end_hopeless()
-        self._start_full()
-        for tier in range(1, len(self.endpoints)):
-            self._start_lower(tier)
+            self._end_hopeless()
+            self._start_full()
+            for tier in range(1, len(self.endpoints)):
+                self._start_lower(tier)
         decided, self._next = self._next, []
         return decided
+
+    def next_wakeup(self) -> float:
+        """When time alone may next change what becomes of those who wait; infinity if nobody does.
+
+        Time moves the latency figures at the end of a slot, and a breaker by what it hears. It opens an endpoint, makes one that
+        lies idle worth a probe, uses up patience and spare time; it makes heads hopeless, and the urgent ready or hopeless.
+        """
+        if not self.has_waiting:
+            return math.inf
+        now, at = self._now, self._urgent_at
+        for tier, endpoint in enumerate(self.endpoints):
+            opens_at = endpoint.free_from(now)
+            if opens_at <= now:
+                opens_at = self._idle_until[tier]
+            at = min(at, opens_at, endpoint.sync_at, endpoint.latency.slot_ends_at)
+        for lane in self._lanes.values():
+            if lane.entries:
+                at = min(at, lane.entries[0].deadline_at - self._hopeless_below[lane.floor])
+        return max(at, now) + GRAIN_SECONDS
 
     def _look(self, now: float) -> None:
         self._now = now
@@ -280,23 +313,29 @@ class Dispatcher:
         return [lane for lane in self._lanes.values() if lane.entries and tier < allowed[lane.floor]]
 
     def _serve_urgent(self) -> None:
+        self._urgent_at = math.inf
         for errand in list(self._urgent.entries):
             if self._now < errand.ready_at:
+                self._urgent_at = min(self._urgent_at, errand.ready_at)
                 continue
-            fits = [
-                tier for tier in range(errand.next_tier, self._allowed(errand.lane[1])) if self._suits(errand, tier)
-            ]
+            needed = {
+                tier: self._needed(errand, tier) for tier in range(errand.next_tier, self._allowed(errand.lane[1]))
+            }
+            fits = [tier for tier, seconds in needed.items() if self._remaining(errand) >= seconds]
             free = next((tier for tier in fits if self.endpoints[tier].is_open(self._now)), None)
             if free is not None:
                 self._urgent.remove(errand)
                 self._start(errand, free)
-            elif not fits:
+            elif fits:
+                self._urgent_at = min(self._urgent_at, errand.deadline_at - min(needed.values()))
+            else:
                 self._urgent.remove(errand)
                 self._give_up(errand)
 
-    def _suits(self, errand: Errand, tier: int) -> bool:
-        """Whether a tier may be called for this request: the full tier keeps the next one's reserve."""
-        return self._fits(errand, tier) and (tier > 0 or self._remaining(errand) >= self._terms(errand).edge)
+    def _needed(self, errand: Errand, tier: int) -> float:
+        """The time that must be left to call a tier for an urgent one: the full tier keeps the next one's reserve."""
+        even = self._rungs[tier].speed.q50 + self._margin
+        return even if tier > 0 else max(even, self._terms(errand).edge)
 
     def _end_hopeless(self) -> None:
         """Heads that no model tier can serve in time; one of them may be the probe of a tier that stands idle."""
@@ -316,6 +355,7 @@ class Dispatcher:
         while self._waiting and self.endpoints and self.endpoints[0].is_open(self._now):
             chosen = self._choose_full(self._filled(0))
             if chosen is None:
+                self._idle_until[0] = self.endpoints[0].probe_at(self._now)
                 return
             self._take(chosen, 0, self._full_credits)
 
@@ -371,8 +411,14 @@ class Dispatcher:
         return None
 
     def _reconsider(self) -> None:
-        """Something has changed on which it depends whom a lower tier takes."""
+        """Whom a lower tier takes may be another for all who wait."""
         self._idle_until = [-math.inf] * len(self.endpoints)
+
+    def _follow(self, lane: Lane[Errand]) -> None:
+        """Somebody came into a lane or left it: of the others nothing has changed but their spare time."""
+        refused_from = self._refused_from(lane) if lane.entries and self._allowed(lane.floor) else math.inf
+        for tier in range(1, len(self.endpoints)):
+            self._idle_until[tier] = min(self._idle_until[tier], self._at_ease_until[tier], refused_from)
 
     def _spend_ease(self, errand: Errand) -> None:
         """One more waits: the others have its service less to spare, and it may have less than they."""
@@ -406,12 +452,16 @@ class Dispatcher:
         return min(head.granted_at + known.patience, head.deadline_at - known.edge)
 
     def _take_out(self, errand: Errand) -> None:
-        self._lanes[errand.lane].remove(errand)
+        lane = self._lanes[errand.lane]
+        lane.remove(errand)
         self._waiting -= 1
-        self._reconsider()
+        self._follow(lane)
 
     def _take(self, errand: Errand, tier: int, ledger: Credits) -> None:
         self._take_out(errand)
+        self._charge(errand, tier, ledger)
+
+    def _charge(self, errand: Errand, tier: int, ledger: Credits) -> None:
         ledger.charge(errand.lane[0], self._rungs[tier].speed.mean)
         self._start(errand, tier)
 

@@ -26,12 +26,13 @@ from failsoft.policy.widening import Spread, Widening
 NO_TARGET_SECONDS = 3_600.0
 """No call is too long for a limit whose author named no target: it moves only on 429 and back."""
 SYNC_SECONDS = 0.1
-"""How often the breaker looks at the fleet: well below the second in which all must know."""
+"""How often the breaker looks at the fleet while there is trouble: well below the second in which all must know."""
+CALM_SYNC_SECONDS = 1.0
+"""And while there is none. Whatever brings some has it look at once, so that only a heartbeat may be late by this."""
 WANTED_SECONDS = 30.0
 """An endpoint that was called within the window of its breaker's counts is in use, and its register is kept fresh."""
 
-_RESULTS = {
-    Verdict.OK: CallResult.GOOD,
+_BLAMED = {
     Verdict.BACKPRESSURE: CallResult.IGNORED,
     Verdict.TRANSIENT: CallResult.FAILED,
     Verdict.UNREACHABLE: CallResult.UNREACHABLE,
@@ -80,8 +81,10 @@ class Endpoint:
         self._budgets: dict[ClassName, RetryBudget] = {}
         self._retries = stage.retries
         self._tried_at: float | None = None
-        self._sync_at = 0.0
+        self.sync_at = 0.0
+        """When it will next look at the fleet, unless something happens before."""
         self._rung: tiers.Rung | None = None
+        self._rung_until = -math.inf
 
     # May it be called?
 
@@ -112,17 +115,30 @@ class Endpoint:
         """
         if self.permits.in_flight or not self.is_open(now):
             return False
+        return now >= self.probe_at(now)
+
+    def probe_at(self, now: float) -> float:
+        """From when it is worth a probe, if it is open and nothing happens before."""
+        if self.permits.in_flight:
+            return math.inf
         if self._tried_at is None and self.settings.expected_seconds is not None:
             self._tried_at = now
-        return self._tried_at is None or now - self._tried_at >= tiers.PROBE_IDLE_SECONDS
+        return now if self._tried_at is None else self._tried_at + tiers.PROBE_IDLE_SECONDS
 
     def rung(self, now: float) -> tiers.Rung:
-        """What the tier rule reads of it; the same object until one of its figures moves."""
-        speed, count = self.latency.speed(now=now), self.permits.count
+        """What the tier rule reads of it; the same object until one of its figures moves.
+
+        That is when a call ends, the fleet says something, or permits come or go; of itself only when a slot of the latency
+        window ends.
+        """
+        rung, count = self._rung, self.permits.count
+        if rung is not None and now < self._rung_until and rung.permits == count:
+            return rung
+        speed = self.latency.speed(now=now)
         is_stalled = self.stall.is_stalled(count) or self.breaker.is_holding_back
-        rung = self._rung
         if rung is None or rung.speed is not speed or rung.permits != count or rung.is_stalled != is_stalled:
             rung = self._rung = tiers.Rung(speed, count, is_stalled)
+        self._rung_until = self.latency.slot_ends_at
         return rung
 
     @property
@@ -158,9 +174,11 @@ class Endpoint:
 
     def finish(self, ticket: Ticket, verdict: Verdict, *, is_wanted: bool, now: float) -> None:
         """A call ended. ``is_wanted`` is False for one that was cancelled because nobody waited for it."""
+        self._rung_until = -math.inf
         seconds = now - ticket.started_at
-        if verdict is not Verdict.OK or self.is_stopped:
-            self._sync_at = now  # trouble, and the end of it, are the fleet's business at once
+        is_slow = seconds > ticket.permission.slow_after_seconds
+        if verdict is not Verdict.OK or is_slow or self.breaker.is_holding_back:
+            self.sync_at = now  # trouble, and the end of it, are the fleet's business at once
         if verdict is Verdict.OK:
             self.latency.answered(seconds, now=now)
             self.widening.answered(seconds, now=now)
@@ -170,22 +188,23 @@ class Endpoint:
         else:
             self._limit.cut(ticket.call_id, now=now)
         if verdict is Verdict.TIMEOUT and is_wanted:
-            self._cut(ticket, now)
-        elif verdict not in {Verdict.TIMEOUT, Verdict.UNREACHABLE}:
+            self._cut(ticket.started_at, seconds, now)
+        elif verdict is not Verdict.TIMEOUT and verdict is not Verdict.UNREACHABLE:
             self.stall.answered(self.permits.count, now=now)  # also with an error: it does not hang
-        result = _RESULTS[verdict] if is_wanted or verdict is Verdict.OK else CallResult.IGNORED
+        result = CallResult.GOOD
+        if verdict is not Verdict.OK:
+            result = _BLAMED[verdict] if is_wanted else CallResult.IGNORED
         self.breaker.record(ticket.permission, result, is_spike=self.widening.spread is Spread.SPIKE, now=now)
 
     def freed(self) -> None:
         """The endpoint has let go of a call."""
         self.permits.give_back()
 
-    def _cut(self, ticket: Ticket, now: float) -> None:
-        seconds = now - ticket.started_at
+    def _cut(self, started_at: float, seconds: float, now: float) -> None:
         self.latency.cut(seconds, now=now)
         self.widening.cut(seconds, now=now)
         window_seconds = tiers.WINDOW_CAP * self.latency.speed(now=now).q99
-        self.stall.cut(ticket.started_at, window_seconds=window_seconds, now=now)
+        self.stall.cut(started_at, window_seconds=window_seconds, now=now)
 
     # Retries
 
@@ -211,17 +230,19 @@ class Endpoint:
             self.board.removed(process)
         else:
             self.board.seen(process, register, age_seconds=age_seconds, now=now)
-        self._sync_at = now
+        self.sync_at = now
 
     def sync(self, *, now: float) -> Register | None:
         """Follow the fleet, and say what it should know; None: nothing new."""
-        if now < self._sync_at:
+        if now < self.sync_at:
             return None
-        self._sync_at = now + SYNC_SECONDS
+        self._rung_until = -math.inf
         q95 = self.widening.baseline_q95 or self.latency.speed(now=now).q95
         self.breaker.follow(
             self.board.view(self.breaker.word, self.breaker.counts(now=now), q95_seconds=q95, now=now), now=now
         )
+        has_trouble = self.board.has_trouble or self.breaker.has_trouble(now=now)
+        self.sync_at = now + (SYNC_SECONDS if has_trouble else CALM_SYNC_SECONDS)
         return self.board.announcement(self.breaker.register(now=now), is_wanted=self._is_wanted(now), now=now)
 
     def _is_wanted(self, now: float) -> bool:
