@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from failsoft.catalogue import load as load_catalogue
+from failsoft.cli.dice import dice_of
 from failsoft.cli.exits import Exit, explained_errors
 from failsoft.cli.predicted import result_of, show
 from failsoft.cli.recorded import Trace, read_latencies, read_trace
 from failsoft.cli.report import write_json
-from failsoft.cli.simulate import dice_of
 from failsoft.cli.topics import CatalogueOption, JsonOption
 from failsoft.pipeline import Pipeline, Stage, load_pipeline
 from failsoft.policy.durations import parse_duration

@@ -4,11 +4,9 @@ Exits 0 when every expectation is met and no invariant broke, else 1.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from random import Random
-from statistics import median
 from typing import Annotated, Any
 
 import typer
@@ -16,17 +14,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from failsoft.cli.dice import dice_of
 from failsoft.cli.exits import Exit, explained_errors
+from failsoft.cli.random_worlds import BROKEN_SHOWN, distribution, figures, run_worlds, told
 from failsoft.cli.report import write_json
 from failsoft.policy.errors import ConfigurationError
 from failsoft.simulation.fleet import Fleet
-from failsoft.simulation.fuzz import Fuzzed, fuzz
 from failsoft.simulation.plot import level_chart
 from failsoft.simulation.report import Summary
 from failsoft.simulation.scenarios import SCENARIOS, Scenario, named
-
-BROKEN_SHOWN = 10
-"""Breaches of invariants that are spelled out; the rest is counted."""
 
 
 def simulate(
@@ -56,11 +52,6 @@ def simulate(
             _scenario(named(scenario), seed, plot, json, started_at)
         else:
             raise ConfigurationError("nothing to simulate: name a scenario (--list shows them), or ask for --fuzz N")
-
-
-def dice_of(seed: int) -> Callable[[str], Random]:
-    """Make dice of its own for each part of a world, all from one seed."""
-    return lambda part: Random(f"{seed} {part}")
 
 
 def _show_list() -> None:
@@ -139,47 +130,17 @@ def _result(scenario: Scenario, fleet: Fleet) -> dict[str, Any]:
 
 
 def _fuzz(seeds: range, json: str | None, started_at: float) -> None:
-    runs = []
-    for seed in seeds:
-        run = fuzz(seed, dice_of(seed))
-        runs.append(run)
-        if run.broken and json != "-":
-            for breach in run.broken[:BROKEN_SHOWN]:
-                print(f"BROKEN in seed {seed}: {breach}", flush=True)
-            print(f"  again with: failsoft simulate --fuzz 1 --seed {seed}", flush=True)
-    bad = [run.seed for run in runs if run.broken]
+    runs = list(told(run_worlds(seeds), len(seeds)))
+    failing = [run.seed for run in runs if run.broken]
     if json != "-":
-        Console().print(_distribution(runs))
-        print(f"{len(bad)} of {len(runs)} worlds broke an invariant.")
+        Console().print(distribution(runs))
+        print(f"{len(failing)} of {len(runs)} worlds broke an invariant.")
     if json is not None:
         result = {
             "worlds": len(runs),
             "invariants_broken": sum(len(run.broken) for run in runs),
-            "failing_seeds": bad,
-            "distribution": {name: _spread(figures) for name, figures in _figures(runs).items()},
+            "failing_seeds": failing,
+            "distribution": figures(runs),
         }
         write_json(json, command="simulate", started_at=started_at, seed=seeds.start, result=result)
-    raise typer.Exit(Exit.BROKEN_PROMISE if bad else Exit.OK)
-
-
-def _figures(runs: Sequence[Fuzzed]) -> dict[str, list[float]]:
-    return {
-        "requests": [run.requests for run in runs],
-        "hosts": [run.hosts for run in runs],
-        "faults": [run.faults for run in runs],
-        "virtual_seconds": [run.virtual_seconds for run in runs],
-        "repeats_in_log": [run.repeats_in_log for run in runs],
-    }
-
-
-def _spread(figures: Sequence[float]) -> dict[str, float]:
-    return {"min": min(figures), "median": median(figures), "max": max(figures)}
-
-
-def _distribution(runs: Sequence[Fuzzed]) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    for heading in ("per world", "least", "median", "most"):
-        table.add_column(heading, justify="left" if heading == "per world" else "right")
-    for name, figures in _figures(runs).items():
-        table.add_row(name.replace("_", " "), *(f"{figure:g}" for figure in _spread(figures).values()))
-    return table
+    raise typer.Exit(Exit.BROKEN_PROMISE if failing else Exit.OK)

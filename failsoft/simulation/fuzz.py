@@ -8,6 +8,7 @@ Size, duration and load are drawn, and the time of a call follows from them: ten
 their virtual seconds cost, and neither may depend on how fast a model happens to be.
 """
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ class Fuzzed:
 
 
 def fuzz(seed: int, dice: "Callable[[str], Random]") -> Fuzzed:
-    """Run the world of one seed.
+    """Run the world of one seed; an error that ends it is a breach like any other.
 
     Args:
         seed: for the report.
@@ -64,7 +65,10 @@ def fuzz(seed: int, dice: "Callable[[str], Random]") -> Fuzzed:
     """
     plan = drawn_plan(dice("plan"))
     fleet = Fleet(plan, dice, shuffles=True)
-    fleet.run()
+    try:
+        fleet.run()
+    except Exception:  # whatever it is, it is a bug, and its seed replays it
+        fleet.invariants.broken.append(Broken("raised", fleet.engine.now, traceback.format_exc()))
     return Fuzzed(
         seed=seed,
         requests=len(fleet.asks),
