@@ -41,7 +41,7 @@ def told(runs: Iterator[Fuzzed], total: int) -> Iterator[Fuzzed]:
         broken += bool(run.broken)
         for line in failure_lines(run):
             print(line, file=sys.stderr, flush=True)
-        if time.monotonic() - said_at >= SAID_SECONDS:
+        if done % CHUNK == 0 and time.monotonic() - said_at >= SAID_SECONDS:
             said_at = time.monotonic()
             left = (said_at - began_at) * (total - done) / done
             print(f"{done} of {total} worlds, {broken} broken, about {left:.0f} s left", file=sys.stderr, flush=True)

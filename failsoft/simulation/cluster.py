@@ -4,6 +4,7 @@ Its clock is the true one: append times are ``EPOCH`` plus virtual time. Everyth
 message travels is the caller's business. Nothing is said while the broker is down: callers look at ``is_up`` first.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -91,6 +92,8 @@ class Cluster:
         """Who waits for records of a partition; who owned it before is not told any more."""
         self.on_generation: list[Callable[[], None]] = []
         """Who is told that a generation has begun."""
+        self._unsent: deque[Sent] = deque()
+        """What the producers keep while the broker is down."""
         self._engine = engine
         self._tally = tally
         self._audits = audits
@@ -113,16 +116,26 @@ class Cluster:
         return self._assignments
 
     def produce(self, ask: Ask, producer_skew_seconds: float = 0.0) -> None:
-        """Append a request, and try again while the broker is down; it counts as accepted once it is in the log."""
-        if not self.is_up:
-            self._engine.after(PRODUCER_RETRY_SECONDS, self.produce, ask, producer_skew_seconds)
-            return
-        partition = Partition(ask.request_class, ask.partition(self.partitions))
+        """Append a request, in the order of asking, or as soon as the broker is up; once it is in the log it is accepted."""
         stamp = Stamp(budget_seconds=ask.budget_seconds, sent_at=EPOCH + ask.at + producer_skew_seconds)
-        entry = self.logs[partition].append(Sent(ask, stamp), key=ask.content, now=self.clock)
+        self._unsent.append(Sent(ask, stamp))
+        if len(self._unsent) == 1:
+            self._send()
+
+    def _send(self) -> None:
+        if not self.is_up:
+            self._engine.after(PRODUCER_RETRY_SECONDS, self._send)
+            return
+        while self._unsent:
+            self._accept(self._unsent.popleft())
+
+    def _accept(self, sent: Sent) -> None:
+        ask = sent.ask
+        partition = Partition(ask.request_class, ask.partition(self.partitions))
+        entry = self.logs[partition].append(sent, key=ask.content, now=self.clock)
         self._tally.asked(ask)
         for audit in self._audits:
-            audit.accepted(partition, entry.offset, Sent(ask, stamp))
+            audit.accepted(partition, entry.offset, sent)
         if partition in self.on_append:
             self.on_append[partition](partition.request_class)
 
