@@ -125,6 +125,17 @@ def test_a_passing_failure_is_retried_once_however_many_wait():
     assert driver.tiers(leader) == ["large", "large", "small"]
 
 
+def test_who_joins_an_execution_that_pauses_before_a_retry_does_not_pause_past_its_own_deadline():
+    driver = Driver(stage(LARGE, APOLOGY))
+    patient = driver.arrive("batch", key="k")
+    driver.finish(patient, Verdict.TRANSIENT, after=0.01)
+    hasty = driver.arrive("interactive", key="k", budget=0.06)
+    assert driver.ending(hasty).tier == "apology"
+    assert not driver.publishes[patient]
+    driver.wait(5)
+    assert driver.tiers(patient) == ["large", "large"]
+
+
 def test_what_the_model_refuses_is_refused_for_all_and_for_those_who_ask_right_after():
     driver = Driver()
     leader, follower = driver.arrive(key="k"), driver.arrive(key="k")

@@ -315,12 +315,13 @@ class Dispatcher:
     def _serve_urgent(self) -> None:
         self._urgent_at = math.inf
         for errand in list(self._urgent.entries):
-            if self._now < errand.ready_at:
-                self._urgent_at = min(self._urgent_at, errand.ready_at)
-                continue
             needed = {
                 tier: self._needed(errand, tier) for tier in range(errand.next_tier, self._allowed(errand.lane[1]))
             }
+            # Who has joined since the pause began may not have the time for it.
+            if self._now < errand.ready_at <= errand.deadline_at - min(needed.values(), default=math.inf):
+                self._urgent_at = min(self._urgent_at, errand.ready_at)
+                continue
             fits = [tier for tier, seconds in needed.items() if self._remaining(errand) >= seconds]
             free = next((tier for tier in fits if self.endpoints[tier].is_open(self._now)), None)
             if free is not None:
