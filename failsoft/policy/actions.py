@@ -13,7 +13,7 @@ from failsoft.policy.request import Partition, RecordId
 class StartCall:
     """Call this tier with this record's body. Ends with a CallFinished, whatever happens.
 
-    The shell ends the call itself at ``window_ends_at`` and reports TIMEOUT.
+    The shell ends the call itself at ``window_ends_at`` and reports TIMEOUT. After ``deadline_at`` an answer is of use to nobody.
     """
 
     call_id: int

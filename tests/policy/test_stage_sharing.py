@@ -1,12 +1,14 @@
 """Equal requests in the stage: one execution for all of them, each with its own end; answers of the past; who is shed."""
 
+from dataclasses import replace
+
 import pytest
 
 from failsoft.policy.actions import CancelCall, Forget, Release
 from failsoft.policy.admission import AdmissionConfig
 from failsoft.policy.answers import AnswerName, AnswersConfig
 from failsoft.policy.coalescing import CoalescingConfig
-from failsoft.policy.events import BacklogSeen, CallFinished, DrainRequested, Revoked, Verdict
+from failsoft.policy.events import Assigned, BacklogSeen, CallFinished, DrainRequested, Revoked, Verdict
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.request import Partition, RecordId
 from failsoft.policy.settings import ClassSettings, TierSettings
@@ -320,6 +322,36 @@ def test_a_renewal_goes_with_its_partition():
     actions = driver.send(Revoked(driver.partitions, 0.0))
     assert CancelCall(driver.calls[record][0].call_id) in actions
     assert Release(record) in actions
+
+
+def test_a_renewal_has_the_time_of_its_class_and_not_what_is_left_of_the_request_that_was_served():
+    driver = answering()
+    answered(driver)
+    driver.wait(61)
+    served = driver.arrive(key="k", budget=0.02)
+    assert driver.ending(served).is_stale
+    assert driver.call(served).window_ends_at > driver.now + 0.2
+    driver.finish(served, after=0.2)
+    assert driver.stored == [AnswerName("k", 1)] * 2
+
+
+def test_who_has_joined_a_renewal_keeps_it_when_its_partition_goes_and_comes_back():
+    driver = answering(revalidate_seconds=0.01)
+    answered(driver)
+    driver.wait(60.005)
+    served = driver.arrive(key="k", number=0)
+    joined = driver.arrive(key="k", number=1, max_stale=0)
+    driver.acknowledge(served)
+    assert driver.ending(served).is_stale
+    lost = frozenset(partition for partition in driver.partitions if partition.number == 0)
+    driver.send(Revoked(lost, 0.5))
+    assert not driver.cancelled
+    driver.send(Assigned({partition: served.offset for partition in lost}, 2, 1.0))
+    driver.wait(0.02)
+    driver.send(replace(driver.arrival(served), key="k"))
+    driver.finish(served, after=0.1)
+    assert driver.ending(joined).tier == "large"
+    assert [publish.ending.is_stale for publish in driver.publishes[served]] == [True, False]
 
 
 def test_what_a_request_tolerates_bounds_what_the_stage_does():

@@ -211,9 +211,12 @@ class Dispatcher:
         rungs = self._rungs[next_tier : self._allowed(request.floor)]
         return any(remaining >= rung.speed.q50 + self._margin for rung in rungs)
 
-    def is_idle(self, *, now: float) -> bool:
-        """Whether nobody waits and the full tier has a permit to spare."""
-        return bool(self.endpoints) and not self.has_waiting and self.endpoints[0].is_open(now)
+    def is_idle(self, *, seconds: float, now: float) -> bool:
+        """Whether nobody waits, and the full tier has a permit to spare and may well answer in so long."""
+        if not self.endpoints or self.has_waiting or not self.endpoints[0].is_open(now):
+            return False
+        self._look(now)
+        return seconds >= self._rungs[0].speed.q50 + self._margin
 
     def start_now(self, errand: Errand, *, now: float) -> Start:
         """Call the full tier for an errand that stands in no queue."""

@@ -299,12 +299,16 @@ class StageMachine:
 
     def _serve_from_past(self, work: Work, hit: Hit) -> None:
         """An answer serves at once. If it is stale and a permit of the full tier lies idle, the model is asked again."""
-        level = hit.answer.name.level
-        is_idle = hit.is_stale and not self._is_draining and self._dispatcher.is_idle(now=self._now)
-        errand = self._sharing.refresh(work, level=level, now=self._now) if is_idle else None
+        errand = self._refresh(work, hit) if hit.is_stale and not self._is_draining else None
         self._actions.append(self._endings.served_from_past(work, hit, now=self._now))
         if errand is not None:
             self._start(self._dispatcher.start_now(errand, now=self._now))
+
+    def _refresh(self, work: Work, hit: Hit) -> Errand | None:
+        seconds = self._classes[work.record.request_class].deadline_seconds
+        if not self._dispatcher.is_idle(seconds=seconds, now=self._now):
+            return None
+        return self._sharing.refresh(work, level=hit.answer.name.level, seconds=seconds, now=self._now)
 
     def _end(
         self,
@@ -413,7 +417,7 @@ class StageMachine:
         """Let go of what nobody waits for: of these partitions, or all."""
         for errand in self._calls.refreshing():
             is_lost = partitions is None or errand.body_of.partition in partitions
-            if is_lost and not self._sharing.aboard(errand):
+            if is_lost and self._sharing.stop_refreshing(errand):
                 self._abandon(errand)
 
     # Who runs next.
@@ -478,7 +482,7 @@ class StageMachine:
                 record=errand.body_of,
                 tier=self._endpoints[start.tier].settings.name,
                 window_ends_at=window_ends_at,
-                deadline_at=errand.deadline_at,
+                deadline_at=errand.last_deadline_at,
                 execution=errand.executions,
             )
         )

@@ -69,17 +69,24 @@ class Sharing:
             self._open_flight(errand, _waiter(work), now)
         return errand
 
-    def refresh(self, work: Work, *, level: int, now: float) -> Errand | None:
-        """Begin an errand that renews the stale answer by which a request is served. None: one is under way."""
+    def refresh(self, work: Work, *, level: int, seconds: float, now: float) -> Errand | None:
+        """Begin an errand that renews the stale answer by which a request is served. None: one is under way.
+
+        Args:
+            work: of the request. How much time it has left does not matter: nobody waits for the new answer.
+            level: of the stale answer.
+            seconds: how long it may take.
+            now: the instant.
+        """
         if self.flights.is_flying(work.request.key):
             return None
         errand = Errand(work)
         errand.is_refresh = True
-        self._open_flight(errand, Waiter(work.record, work.request.waits_until, level), now)
+        self._open_flight(errand, Waiter(work.record, now + seconds, level), now)
         return errand
 
     def stop_refreshing(self, errand: Errand) -> bool:
-        """A refresh has failed: it is over, True, or goes on for those who joined it."""
+        """Nobody is to renew an answer with it any more: it is over, True, or goes on for those who joined it."""
         if not errand.is_refresh:
             return False
         errand.is_refresh = False
