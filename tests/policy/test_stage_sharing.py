@@ -346,7 +346,7 @@ def test_who_has_joined_a_renewal_keeps_it_when_its_partition_goes_and_comes_bac
     lost = frozenset(partition for partition in driver.partitions if partition.number == 0)
     driver.send(Revoked(lost, 0.5))
     assert not driver.cancelled
-    driver.send(Assigned({partition: served.offset for partition in lost}, 2, 1.0))
+    driver.send(Assigned(dict.fromkeys(lost, served.offset), 2, 1.0))
     driver.wait(0.02)
     driver.send(replace(driver.arrival(served), key="k"))
     driver.finish(served, after=0.1)
