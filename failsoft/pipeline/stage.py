@@ -1,27 +1,13 @@
-"""What a pipeline author writes: a pipeline, its stages, and each stage's tiers, best first.
+"""One stage of a pipeline, and its tiers, best first: what may serve a request, and what the policies need to know of it."""
 
-Everything is checked where it is declared, so that the traceback points at the line to fix::
-
-    pipeline = Pipeline("digits")
-    classify = pipeline.stage("classify", floor={"batch": 2})
-
-    @classify.tier("large", limit=4, runs_in="thread")
-    async def large(call: Call) -> Output: ...
-
-    classify.tier("unknown", Constant({"content": "?"}))
-"""
-
-import importlib
-import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args, overload
 
 from failsoft.catalogue import Catalogue
 from failsoft.endpoints import CachedAnswer, CallableEndpoint, Constant, Endpoint, RunsIn
 from failsoft.endpoints.callable import Function
+from failsoft.pipeline.names import checked_name
 from failsoft.policy.admission import AdmissionConfig
 from failsoft.policy.answers import AnswersConfig
 from failsoft.policy.breaker_settings import DEFAULTS as BREAKER_DEFAULTS
@@ -50,8 +36,6 @@ from failsoft.wire.content_key import Coalesce, content_key
 
 Serves = Endpoint | Constant | CachedAnswer
 """What a tier may be."""
-
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +181,7 @@ class Stage:
         usual = usual_level([tier.settings for tier in self.tiers], is_model=limit_declared is not None)
         try:
             settings = TierSettings(
-                _checked_name("tier", name),
+                checked_name("tier", name),
                 usual if level is None else level,
                 limit_declared,
                 None if expect is None else parse_duration(expect, field="expect"),
@@ -257,117 +241,5 @@ class Stage:
         )
 
 
-class Pipeline:
-    """A named chain of stages.
-
-    Args:
-        name: as in topics.yaml.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = _checked_name("pipeline", name)
-        self.stages: dict[str, Stage] = {}
-
-    def stage(
-        self,
-        name: str,
-        *,
-        floor: Mapping[ClassName, int] | None = None,
-        patience: Mapping[ClassName, float] | None = None,
-        breakers: BreakerSettings = BREAKER_DEFAULTS,
-        retries: RetryBudgetSettings = RETRY_DEFAULTS,
-        widening: WideningConfig = WIDENING_DEFAULTS,
-        coalesce: Coalesce = "deterministic",
-        data_version: str | None = None,
-        coalescing: CoalescingConfig = COALESCING_DEFAULTS,
-        admission: AdmissionConfig = ADMISSION_DEFAULTS,
-    ) -> Stage:
-        """Declare a stage.
-
-        Args:
-            name: as in topics.yaml.
-            floor: class -> the lowest acceptable level, 1-3; 3 where not said.
-            patience: class -> the part of its budget, 0-1, that a request waits for a better tier.
-            breakers: thresholds of every endpoint's breaker.
-            retries: what retries live on.
-            widening: what counts as a change of an endpoint's latency.
-            coalesce: which requests are equal, and share executions and answers: "off", none; "deterministic", those that
-                would get the same answer again (temperature 0 or a seed); "always", all of the same content.
-            data_version: of what the answers are made from; a new one makes no request equal to an old one.
-            coalescing: how equal requests share an execution.
-            admission: when requests are shed.
-        """
-        if name in self.stages:
-            raise ConfigurationError(f"pipeline {self.name}: stage {name!r} is declared twice")
-        stage = Stage(
-            self.name,
-            _checked_name("stage", name),
-            floor=floor or {},
-            patience=patience or {},
-            breakers=breakers,
-            retries=retries,
-            widening=widening,
-            coalesce=coalesce,
-            data_version=data_version,
-            coalescing=coalescing,
-            admission=admission,
-        )
-        self.stages[name] = stage
-        return stage
-
-    def check(self, catalogue: Catalogue) -> None:
-        """Refuse to run on a catalogue that lists other stages.
-
-        Raises:
-            ConfigurationError: says which.
-        """
-        listed = catalogue.pipelines.get(self.name)
-        if listed is None:
-            known = ", ".join(catalogue.pipelines) or "none"
-            raise ConfigurationError(f"pipeline {self.name!r} is not in topics.yaml; it has {known}")
-        if list(listed) != list(self.stages):
-            raise ConfigurationError(
-                f"pipeline {self.name}: topics.yaml lists the stages {_listed(listed)}, the code declares {_listed(self.stages)}"
-            )
-        for stage in self.stages.values():
-            stage.settings(catalogue)
-
-
-def load_pipeline(target: str) -> Pipeline:
-    """Import ``MODULE:NAME``, with the working directory on the path.
-
-    Raises:
-        ConfigurationError: no such module or name, or it is not a Pipeline.
-    """
-    module_name, _, name = target.partition(":")
-    if not module_name or not name:
-        raise ConfigurationError(f"pipeline {target!r} is not MODULE:NAME, such as workers.digits:pipeline")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and module_name.startswith(error.name):
-            raise ConfigurationError(f"pipeline {target!r}: there is no module {error.name!r} here") from None
-        raise
-    found = getattr(module, name, None)
-    if not isinstance(found, Pipeline):
-        raise ConfigurationError(f"pipeline {target!r}: {name!r} in {module_name} is not a failsoft.Pipeline")
-    return found
-
-
 def _answers(tiers: Iterable[Tier]) -> AnswersConfig | None:
     return next((tier.serves.config for tier in tiers if isinstance(tier.serves, CachedAnswer)), None)
-
-
-def _checked_name(kind: str, name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise ConfigurationError(
-            f"{kind} {name!r}: a name is lower-case letters, digits and hyphens, as in topic names"
-        )
-    return name
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"
