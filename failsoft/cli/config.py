@@ -13,7 +13,7 @@ import typer
 from failsoft.catalogue import Catalogue, load
 from failsoft.catalogue.config import UNIT_BYTES
 from failsoft.cli.exits import explained_errors
-from failsoft.cli.report import write_json
+from failsoft.cli.report import JsonOption, write_json
 from failsoft.endpoints import Call, Output
 from failsoft.pipeline import Stage, load_pipeline
 from failsoft.policy.durations import write_duration
@@ -44,10 +44,7 @@ def show(
     origin: Annotated[
         bool, typer.Option("--origin", help="Also say where each comes from: a variable, Python, or a default.")
     ] = False,
-    json: Annotated[
-        str | None,
-        typer.Option("--json", metavar="FILE", help="Also write a report, - for standard output instead of text."),
-    ] = None,
+    json: JsonOption = None,
 ) -> None:
     """Show every setting, as a worker started here and now would have it.
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from failsoft.catalogue import load
 from failsoft.cli.broker import show_fetch
 from failsoft.cli.exits import Exit, explained_errors
-from failsoft.cli.report import write_json
+from failsoft.cli.report import JsonOption, write_json
 from failsoft.policy.durations import parse_duration
 from failsoft.testing.cluster import a_broker
 from failsoft.trials.demo import PYTHON_M_FAILSOFT, Audience, DemoOutcome, DemoSettings, Now, run_demo
@@ -32,10 +32,7 @@ PHASE_WIDTH, FIGURE_WIDTH = 9, 7
 
 def demo(
     *,
-    json: Annotated[
-        str | None,
-        typer.Option("--json", metavar="FILE", help="Also write a report, - for standard output instead of text."),
-    ] = None,
+    json: JsonOption = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Only one phase: twice the load, and a worker killed. Half a minute.")
     ] = False,

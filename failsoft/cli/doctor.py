@@ -10,7 +10,7 @@ import typer
 
 from failsoft.cli.checks import Check, Patient, Status, examine
 from failsoft.cli.exits import Exit
-from failsoft.cli.report import write_json
+from failsoft.cli.report import JsonOption, write_json
 
 
 def doctor(
@@ -24,10 +24,7 @@ def doctor(
     pipeline: Annotated[
         str | None, typer.Option(metavar="MODULE:NAME", help="Also ask the endpoints of this pipeline.")
     ] = None,
-    json: Annotated[
-        str | None,
-        typer.Option("--json", metavar="FILE", help="Also write a report, - for standard output instead of text."),
-    ] = None,
+    json: JsonOption = None,
 ) -> None:
     """Check Java, broker, topics, clock and endpoints. Exits 3 if anything failed.
 

@@ -23,8 +23,8 @@ from failsoft.cli.dice import dice_of
 from failsoft.cli.exits import Exit, explained_errors
 from failsoft.cli.predicted import result_of, show
 from failsoft.cli.recorded import Trace, read_latencies, read_trace
-from failsoft.cli.report import write_json
-from failsoft.cli.topics import CatalogueOption, JsonOption
+from failsoft.cli.report import JsonOption, write_json
+from failsoft.cli.topics import CatalogueOption
 from failsoft.pipeline import Pipeline, Stage, load_pipeline
 from failsoft.policy.durations import parse_duration
 from failsoft.policy.errors import ConfigurationError, EnvironmentFailure

@@ -1,13 +1,46 @@
 """Machine-readable output: what `--json FILE` writes (DESIGN §11). One object, snake_case, seconds, `-` for standard output."""
 
+import os
 import subprocess
 import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+import typer
+
+from failsoft.cli.exits import explained_errors
+from failsoft.policy.errors import ConfigurationError
+
+
+def _checked(target: str | None) -> str | None:
+    """Refuse before the work what could not be written after it."""
+    with explained_errors():
+        if target is not None and target != "-":
+            _check_writable(Path(target))
+    return target
+
+
+def _check_writable(path: Path) -> None:
+    if path.is_dir():
+        raise ConfigurationError(f"--json {path} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"--json {path}: there is no folder {path.parent}; make it, or name another")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigurationError(f"--json {path} may not be written by this user; name another file")
+
+
+JsonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        help="Also write a report, - for standard output instead of text.",
+        callback=_checked,
+    ),
+]
 
 
 def write_json(

@@ -14,8 +14,8 @@ import typer
 
 from failsoft.catalogue import load, results_topic
 from failsoft.cli.exits import explained_errors
-from failsoft.cli.report import write_json
-from failsoft.cli.topics import BootstrapOption, CatalogueOption, JsonOption
+from failsoft.cli.report import JsonOption, write_json
+from failsoft.cli.topics import BootstrapOption, CatalogueOption
 from failsoft.cli.trail import find_trails, trail_json, trail_lines
 from failsoft.kafka import Connection
 from failsoft.kafka.results import ResultReader, ResultRecord

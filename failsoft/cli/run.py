@@ -20,9 +20,9 @@ from rich.progress import Progress as Bar
 from failsoft.catalogue import Catalogue, catalogue_text, load
 from failsoft.cli.broker import show_fetch
 from failsoft.cli.exits import explained_errors
-from failsoft.cli.report import write_json
+from failsoft.cli.report import JsonOption, write_json
 from failsoft.cli.submit import opened
-from failsoft.cli.topics import BootstrapOption, CatalogueOption, JsonOption
+from failsoft.cli.topics import BootstrapOption, CatalogueOption
 from failsoft.kafka import Connection
 from failsoft.pipeline import Pipeline, load_pipeline
 from failsoft.policy.durations import parse_duration

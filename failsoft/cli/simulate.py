@@ -17,7 +17,7 @@ from rich.table import Table
 from failsoft.cli.dice import dice_of
 from failsoft.cli.exits import Exit, explained_errors
 from failsoft.cli.random_worlds import BROKEN_SHOWN, distribution, figures, run_worlds, told
-from failsoft.cli.report import write_json
+from failsoft.cli.report import JsonOption, write_json
 from failsoft.policy.errors import ConfigurationError
 from failsoft.simulation.fleet import Fleet
 from failsoft.simulation.plot import level_chart
@@ -32,10 +32,7 @@ def simulate(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also draw the levels over time, as an SVG.")
     ] = None,
-    json: Annotated[
-        str | None,
-        typer.Option("--json", metavar="FILE", help="Also write a report, - for standard output instead of text."),
-    ] = None,
+    json: JsonOption = None,
     show_list: Annotated[bool, typer.Option("--list", help="Show the scenarios.")] = False,
     worlds: Annotated[
         int | None, typer.Option("--fuzz", metavar="N", min=1, help="Run so many random worlds instead.")

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 
 from failsoft.catalogue import load
 from failsoft.cli.exits import Exit, explained_errors
-from failsoft.cli.report import write_json
-from failsoft.cli.topics import BootstrapOption, CatalogueOption, JsonOption
+from failsoft.cli.report import JsonOption, write_json
+from failsoft.cli.topics import BootstrapOption, CatalogueOption
 from failsoft.kafka import Connection, Outbox
 from failsoft.kafka.clients import partition_counts
 from failsoft.policy.durations import parse_duration

@@ -16,7 +16,7 @@ import typer
 
 from failsoft.catalogue import AddPartitions, ChangeConfig, Create, DescribedCluster, Entry, Plan, Unfixable, load
 from failsoft.cli.exits import Exit, explained_errors
-from failsoft.cli.report import write_json
+from failsoft.cli.report import JsonOption, write_json
 from failsoft.kafka import admin
 from failsoft.kafka.connection import Connection
 
@@ -30,10 +30,6 @@ CatalogueOption = Annotated[
 ]
 BootstrapOption = Annotated[
     str | None, typer.Option("--bootstrap", metavar="SERVERS", help="Default: KAFKA_BOOTSTRAP_SERVERS.")
-]
-JsonOption = Annotated[
-    str | None,
-    typer.Option("--json", metavar="FILE", help="Also write a report, - for standard output instead of text."),
 ]
 RepartitionOption = Annotated[
     bool, typer.Option("--allow-repartition", help="Also add partitions: keys move, so requests in flight may repeat.")
