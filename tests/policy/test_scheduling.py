@@ -149,3 +149,16 @@ def test_what_others_were_served_while_nobody_waited_is_no_claim_of_a_class_that
     credits_.begin_waiting("interactive", [])
     assert credits_.charged("interactive") == 10.0
     assert credits_.charged("standard") == 15.0
+
+
+@given(st.lists(st.floats(0.01, 5.0), min_size=10, max_size=200), st.tuples(*[st.floats(0.5, 16.0)] * 3))
+def test_while_all_wait_their_shares_of_the_service_follow_the_weights_to_within_one_service(services, weights):
+    """Served by the least charge, as those who have nearly waited out their patience are."""
+    credits_ = Credits(dict(zip("abc", weights, strict=True)))
+    served = dict.fromkeys("abc", 0.0)
+    for seconds in services:
+        chosen = min("abc", key=credits_.charged)
+        credits_.charge(chosen, seconds)
+        served[chosen] += seconds
+        turns = {name: served[name] / weight for name, weight in zip("abc", weights, strict=True)}
+        assert max(turns.values()) - min(turns.values()) <= max(services) / min(weights) + ROUNDING

@@ -1,6 +1,8 @@
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from failsoft.policy import tiers
 from failsoft.policy.scheduling import Lane
@@ -12,6 +14,7 @@ SMALL = Speed(mean=0.044, q50=0.04, q70=0.05, q90=0.06, q95=0.07, q99=0.09, samp
 TINY = Speed(mean=0.011, q50=0.01, q70=0.012, q90=0.016, q95=0.018, q99=0.022, samples=100)
 LADDER = [Rung(LARGE, 4), Rung(SMALL, 8), Rung(TINY, 8)]
 MARGIN = 0.05
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +128,34 @@ def test_the_full_tier_passes_over_a_head_that_it_cannot_serve_safely(deadlines,
 )
 def test_a_window_leaves_the_reserve_and_ends_what_is_stuck(tier, allowed, remaining, seconds):
     assert window(tier, allowed, remaining) == pytest.approx(seconds)
+
+
+speeds = (
+    st.lists(st.floats(0.001, 60.0), min_size=5, max_size=5)
+    .map(sorted)
+    .map(lambda quantiles: Speed(quantiles[1], *quantiles, samples=100))
+)
+ladders = st.lists(st.builds(Rung, speeds, st.integers(1, 64)), min_size=1, max_size=4)
+
+
+@given(ladders, st.data())
+def test_window_reserve_and_margin_fit_into_what_remains_wherever_the_full_tier_takes_a_request(ladder, data):
+    allowed = data.draw(st.integers(1, len(ladder)))
+    budget = data.draw(st.floats(0.01, 600.0))
+    found = tiers.terms(ladder, allowed, share=0.5, budget_seconds=budget, margin_seconds=MARGIN)
+    remaining = data.draw(st.floats(found.edge, found.edge + 600))
+    window_seconds = tiers.window_seconds(ladder, 0, allowed, remaining_seconds=remaining, margin_seconds=MARGIN)
+    assert window_seconds > 0
+    assert window_seconds + tiers.reserve_seconds(ladder, 0, allowed, MARGIN) <= remaining + ROUNDING
+
+
+@given(ladders, st.data())
+def test_whatever_tier_is_called_its_window_leaves_time_to_publish(ladder, data):
+    allowed = data.draw(st.integers(1, len(ladder)))
+    tier = data.draw(st.integers(0, allowed - 1))
+    remaining = data.draw(st.floats(MARGIN, 600.0))
+    found = tiers.window_seconds(ladder, tier, allowed, remaining_seconds=remaining, margin_seconds=MARGIN)
+    assert found + MARGIN <= remaining + ROUNDING
 
 
 def test_a_tier_works_a_queue_off_by_its_mean_over_its_permits():

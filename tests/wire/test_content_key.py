@@ -95,6 +95,23 @@ def test_another_question_has_another_key(other):
     assert key(other) != key()
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("where is order 1234", "where is order 1243"),
+        ("approve the loan", "do not approve the loan"),
+        ("flights from boston to denver", "flights from denver to boston"),
+        ("is 5 mg safe", "is 50 mg safe"),
+        ("summarise this", "Summarise this"),
+        ("summarise this", "summarise this "),
+        ("caf\u00e9", "cafe\u0301"),
+    ],
+)
+def test_what_only_looks_alike_is_never_merged(one, other):
+    """By trigrams such pairs are closer to each other than the same question in other words is."""
+    assert key(with_body(messages=[one])) != key(with_body(messages=[other]))
+
+
 def test_context_counts_by_value_and_state_and_not_by_its_age():
     def with_part(*part: Any) -> str | None:
         return key(replace(LINE, context={"documents": ContextPart(*part)}))
