@@ -187,6 +187,10 @@ def test_a_backend_that_halves_its_speed_is_relieved_and_gets_its_calls_back_aft
 
 @pytest.mark.parametrize(("target", "steady"), [(12, 37), (16, 67)])
 def test_a_limit_far_too_high_comes_down_in_minutes(target, steady):
+    """Ten decreases lie between ten times and 1.2 times, and for each some that began after the last one must be late.
+
+    So it takes ten targets at least; more, as those that began before have to leave first.
+    """
     backend = Backend(LimitConfig(target, limit_max=10 * steady))
     while backend.limit.value > 1.2 * steady:
         backend.step()
