@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from failsoft.policy.answers import AnswersConfig
+from failsoft.policy.coalescing import CoalescingConfig
 from failsoft.policy.settings import ClassSettings, StageSettings, TierSettings
 from failsoft.simulation.endpoints import Cancellation, Condition
 from failsoft.simulation.faults import BadWay, BrokerDown, Crash, CutOff, Drain, Fault, Freeze, KillCaller, ModelFault
@@ -31,6 +33,13 @@ LOADS = (0.4, 0.8, 1.2, 3.0)
 """Calls that are asked for over calls that the full model can serve, at its median."""
 FAULTS = (4, 9)
 HOSTS = (2, 3, 3, 3, 4, 6)
+CONTENTS = (
+    Contents(),
+    Contents(tenants=20),
+    Contents(distinct=200),
+    Contents(distinct=20, exponent=1.2, tenants=3),
+)
+ANSWERS = (None, AnswersConfig(ttl_seconds=0.5, revalidate_seconds=2.0, error_seconds=10.0), AnswersConfig())
 SKEWS_SECONDS = (0.0, 0.0, 0.2, -0.2, 5.0, -5.0, 300.0, -300.0)
 ILLNESSES = (
     Condition(slow=5.0),
@@ -87,13 +96,14 @@ def drawn_plan(rng: "Random") -> Plan:
     law = _law(rng, rng.choice(LOADS) * slots * seconds / requests, slots)
     mix = _mix(rng)
     hosts = rng.choice(HOSTS)
-    tiers, models = _ladder(rng, law, slots)
+    answers = rng.choice(ANSWERS)
+    tiers, models = _ladder(rng, law, slots, keeps_answers=answers is not None)
     return Plan(
-        settings=_settings(rng, tiers, mix),
+        settings=_settings(rng, tiers, mix, answers),
         models=models,
         phases=_phases(rng, requests, seconds),
         mix=mix,
-        contents=rng.choice((Contents(), Contents(distinct=200), Contents(distinct=20, exponent=1.2, tenants=3))),
+        contents=rng.choice(CONTENTS),
         hosts=hosts,
         partitions=rng.choice((6, 12, 24)),
         faults=tuple(_faults(rng, hosts, list(models), seconds)),
@@ -111,15 +121,19 @@ def _law(rng: "Random", median_seconds: float, slots: int) -> LatencyLaw:
     return Lognormal(median_seconds, rng.choice((0.2, 0.35, 0.8, 1.2)))
 
 
-def _ladder(rng: "Random", law: LatencyLaw, slots: int) -> tuple[tuple[TierSettings, ...], dict[str, ModelPlan]]:
+def _ladder(
+    rng: "Random", law: LatencyLaw, slots: int, *, keeps_answers: bool
+) -> tuple[tuple[TierSettings, ...], dict[str, ModelPlan]]:
     """One, two or three model tiers, with or without an answer that is always there."""
     models = {"full": ModelPlan(law, slots, rng.choice((0, 4, 64)), rng.choice(list(Cancellation)))}
-    tiers = [TierSettings("full", 1, slots, rng.choice((None, 0.2, 2.0)))]
+    tiers = [TierSettings("full", 1, slots, rng.choice((None, 0.2, 2.0)), rng.choice((None, None, 0.5, 2.0)))]
     for name in ("small", "tiny")[: rng.choice((0, 1, 1, 1, 2))]:
         models[name] = ModelPlan(
             _law(rng, 0.04, 2 * slots), 2 * slots, rng.choice((0, 64)), rng.choice(list(Cancellation))
         )
         tiers.append(TierSettings(name, 2, 2 * slots, rng.choice((None, 0.04))))
+    if keeps_answers:
+        tiers += [TierSettings("past", 3, None, is_cached=True)] * rng.choice((0, 1))
     if rng.random() < 0.75:
         tiers.append(TierSettings("canned", 3, None))
     return tuple(tiers), models
@@ -133,14 +147,23 @@ def _mix(rng: "Random") -> tuple[ClassLoad, ...]:
     )
 
 
-def _settings(rng: "Random", tiers: tuple[TierSettings, ...], mix: tuple[ClassLoad, ...]) -> StageSettings:
+def _settings(
+    rng: "Random", tiers: tuple[TierSettings, ...], mix: tuple[ClassLoad, ...], answers: AnswersConfig | None
+) -> StageSettings:
     lowest = max(tier.level for tier in tiers)
     floors = [rng.choice((lowest, lowest, 3, 1)) for _ in mix]
     classes = tuple(
         ClassSettings(load.request_class, weight, load.budget_seconds, load.budget_seconds, patience, floor)
         for load, weight, patience, floor in zip(mix, (8, 3, 1), (0.1, 0.5, 0.95), floors, strict=True)
     )
-    return StageSettings("fuzzed", tiers, classes, records_max=rng.choice((20, 200, 2_000)))
+    return StageSettings(
+        "fuzzed",
+        tiers,
+        classes,
+        records_max=rng.choice((20, 200, 2_000)),
+        coalescing=CoalescingConfig(waiters_max=rng.choice((2, 10_000))),
+        answers=answers,
+    )
 
 
 def _phases(rng: "Random", requests: int, seconds: float) -> tuple[Phase, ...]:

@@ -9,8 +9,9 @@ lost                   every accepted request has a visible result in the end
 commit_ahead           an offset is committed only when all records below it have a result in the log
 commit_regression      a committed offset never goes back
 call_after_deadline    no call starts after the deadline, as far as the broker's clock can tell
-window_too_long        a call's window leaves the publish margin before the deadline
-too_many_calls         a record is called at most three times, and once more for each lower tier, while a process owns it
+window_too_long        a call's window leaves the publish margin before the deadline (of equal requests, the latest)
+too_many_calls         a record is called at most three times, and once more for each lower tier, while a process owns it, unless
+                       it shares its execution with others
 too_many_retries       the calls of a tier beyond the first of each record stay within the budget that its settings grant
 over_permits           a worker has no more calls in flight than it has permits when it starts one
 not_settled            when all faults are over, all offsets get committed
@@ -21,6 +22,7 @@ What a worker must not leave lying is in :mod:`failsoft.simulation.neglect`, and
 The rules look at the world and at the actions, not into the machine: what a machine believes cannot excuse it.
 """
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
@@ -74,9 +76,12 @@ class Invariants:
     def __init__(self, engine: Engine, settings: StageSettings) -> None:
         self.broken: list[Broken] = []
         self._engine = engine
+        self._settings = settings
         self._margin = settings.publish_margin_seconds
         self._calls_max = EXECUTIONS_MAX + sum(tier.is_model for tier in settings.tiers) - 1
         self._sent: dict[RecordId, tuple[float, Sent]] = {}
+        self._latest_at: dict[str | int, float] = defaultdict(float)
+        """The latest deadline of all that may share an execution."""
         self._accepted: set[int] = set()
         self._with_result: set[int] = set()
         self._calls: dict[str, Counter[RecordId]] = defaultdict(Counter)
@@ -90,6 +95,8 @@ class Invariants:
     def accepted(self, partition: Partition, offset: int, sent: Sent) -> None:
         """A request stands in the log."""
         self._sent[RecordId(*partition, offset)] = (self._engine.now, sent)
+        who = _who(sent.ask)
+        self._latest_at[who] = max(self._latest_at[who], self._engine.now + sent.ask.budget_seconds)
         self._accepted.add(sent.ask.number)
 
     def result(self, ask: Ask, ending: Ending, *, is_visible: bool) -> None:
@@ -114,19 +121,18 @@ class Invariants:
 
     def call_started(self, shell: Shell, action: StartCall) -> None:
         """A call begins."""
-        appended_at, sent = self._sent[action.record]
-        if self._engine.now > appended_at + sent.ask.budget_seconds + GRACE_SECONDS + CLOCK_SECONDS:
+        ask = self._sent[action.record][1].ask
+        latest_at = max(self._latest_at[_who(ask)], self._renewal_ends_at(ask))
+        if self._engine.now > latest_at + GRACE_SECONDS + CLOCK_SECONDS:
             self._break("call_after_deadline", f"{action.record} of {shell.name}")
-        if action.window_ends_at > action.deadline_at - self._margin + ROUNDING_SECONDS:
+        if action.window_ends_at > latest_at - self._margin + CLOCK_SECONDS:
             self._break("window_too_long", f"{action.record} of {shell.name} at {action.tier}")
-        calls = self._calls[shell.name]
-        calls[action.record] += 1
-        if calls[action.record] > self._calls_max:
-            self._break("too_many_calls", f"{action.record} of {shell.name}: {calls[action.record]}")
-        permits = shell.machine.permits[action.tier][1]
+        self._calls[shell.name][action.record] += 1
+        if ask.key is None:
+            self._check_alone(shell, action)
+        permits = shell.machine.permits_of(action.tier)
         if shell.in_flight[action.tier] > permits:
             self._break("over_permits", f"{shell.name} at {action.tier}: {shell.in_flight[action.tier]} of {permits}")
-        self._account(shell.name, action.record, action.tier)
         self._neglect.call_started(shell, action.record, action.tier)
 
     def call_ended(self, shell: Shell, call: CallUnderWay, verdict: Verdict) -> None:
@@ -159,6 +165,21 @@ class Invariants:
             if at != log.end:
                 self._break("not_settled", f"{partition}: committed {at} of {log.end}")
 
+    def _renewal_ends_at(self, ask: Ask) -> float:
+        """A call that renews an answer is nobody's: it has the time of its class."""
+        if ask.key is None or self._settings.answers is None:
+            return -math.inf
+        return self._engine.now + self._settings.by_class[ask.request_class].deadline_seconds
+
+    def _check_alone(self, shell: Shell, action: StartCall) -> None:
+        """What holds of a request that shares with no other: in what parts others share is not seen from here."""
+        if action.window_ends_at > action.deadline_at - self._margin + ROUNDING_SECONDS:
+            self._break("window_too_long", f"{action.record} of {shell.name} at {action.tier}")
+        calls = self._calls[shell.name][action.record]
+        if calls > self._calls_max:
+            self._break("too_many_calls", f"{action.record} of {shell.name}: {calls}")
+        self._account(shell.name, action.record, action.tier)
+
     def _account(self, process: str, record: RecordId, tier: str) -> None:
         account = self._accounts.setdefault((process, tier, record.request_class), _Account(self._engine.now))
         if (record, tier) not in self._tried[process]:
@@ -173,3 +194,8 @@ class Invariants:
 
     def _break(self, rule: str, detail: str) -> None:
         self.broken.append(Broken(rule, self._engine.now, detail))
+
+
+def _who(ask: Ask) -> str | int:
+    """Requests that may share an execution, or the one alone that may not."""
+    return ask.number if ask.key is None else ask.key

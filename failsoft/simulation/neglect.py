@@ -115,9 +115,10 @@ class Neglect:
         """A worker has taken a record; it may have called somebody for it at once."""
         book = self._books[shell.name]
         self._holder.pop(sent.ask.number, None)
-        if is_called or sent.ask.content in book.contents:
-            return
+        is_shared = sent.ask.content in book.contents
         book.contents.add(sent.ask.content)
+        if is_called or is_shared:
+            return
         known = self._classes[record.request_class]
         granted = grant(
             sent.stamp,
@@ -197,7 +198,7 @@ class Neglect:
 
     def _is_overdue(self, shell: Shell, book: _WorkerBook, known: ClassSettings, oldest: Waiting) -> bool:
         full = self._models[0].name
-        turn = TURNS * book.tiers[full].longest_seconds / max(1, shell.machine.permits[full][1])
+        turn = TURNS * book.tiers[full].longest_seconds / max(1, shell.machine.permits_of(full))
         patience = max(known.patience * (oldest.deadline_at - oldest.granted_at), turn)
         has_waited = shell.now - oldest.granted_at > FLOOR_FROM * patience
         return has_waited and oldest.deadline_at >= shell.now + self._surely(book)
@@ -224,9 +225,8 @@ class Neglect:
     # The books.
 
     def _note_full(self, shell: Shell, book: _WorkerBook) -> None:
-        permits = shell.machine.permits
         for name, known in book.tiers.items():
-            is_full = shell.in_flight[name] >= permits[name][1]
+            is_full = shell.in_flight[name] >= shell.machine.permits_of(name)
             if is_full or known.is_full:
                 known.full_at = shell.now
             known.is_full = is_full

@@ -165,6 +165,8 @@ class Process:
             appended_at=entry.appended_at,
             received_at=self._wall(),
             clock_offset=self.clock_offset.seconds,
+            key=sent.ask.key,
+            tenant=str(sent.ask.tenant),
         )
 
     def _send(self, action: Publish, held: Held, sent_at: float) -> None:

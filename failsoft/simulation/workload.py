@@ -52,8 +52,9 @@ class Ask:
         at: when it is sent, seconds since the run began.
         request_class: its class.
         budget_seconds: what its sender grants.
-        content: what is asked; equal contents may share an answer.
+        content: what is asked.
         tenant: whose it is.
+        key: equal for requests that may share an execution or an answer; None: it shares with no other.
     """
 
     number: int
@@ -62,6 +63,7 @@ class Ask:
     budget_seconds: float
     content: int
     tenant: int = 0
+    key: str | None = None
 
     @property
     def deadline_at(self) -> float:
@@ -78,7 +80,7 @@ class Contents:
     """What is asked.
 
     Attributes:
-        distinct: how many different contents there are; 0: no two requests ask the same.
+        distinct: how many different contents there are; 0: no two requests ask the same, and none has a key.
         exponent: of Zipf's law; 1.0 is what caches of questions usually see.
         tenants: how many there are.
     """
@@ -117,7 +119,8 @@ def _asks(drawn: Sequence[tuple[float, tuple[ClassLoad, ...]]], rng: "Random", c
         load = _drawn_class(mix, rng)
         content = bisect_left(ranks, rng.random() * ranks[-1]) if ranks else rng.getrandbits(48)
         tenant = rng.randrange(contents.tenants) if contents.tenants > 1 else 0
-        asks.append(Ask(number, at, load.request_class, load.budget_seconds, content, tenant))
+        key = f"{tenant}/{content}" if ranks else None
+        asks.append(Ask(number, at, load.request_class, load.budget_seconds, content, tenant, key))
     return asks
 
 

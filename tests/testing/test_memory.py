@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from itertools import count
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -16,12 +19,12 @@ from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.outcome import Outcome
 from failsoft.testing.memory import MemoryBroker, MemoryOutbox, MemoryResultReader, MemoryWorker
 from failsoft.testing.virtual_clock import VirtualClock
-from failsoft.testing.virtual_time import run_in_virtual_time
+from failsoft.testing.virtual_time import VirtualTimeLoop, run_in_virtual_time
 from failsoft.wire import Envelope, Identity, RequestLine
 from failsoft.wire.body import encode_request
 from failsoft.wire.envelope import encode_request_headers
 from failsoft.wire.identity import result_id
-from failsoft.wire.result import decode_result
+from failsoft.wire.result import Result, decode_result
 
 CATALOGUE: Catalogue = parse("""
 version: 1
@@ -79,19 +82,32 @@ class Fleet:
     async def send(self, count: int = 1, *, budget_seconds: float = 600.0) -> None:
         for _ in range(count):
             identity = Identity("/test", str(self.sent))
-            value = encode_request(RequestLine(str(self.sent), "/v1/x", {"n": self.sent}))
-            sent_at = self.clock.wall()
-            headers = encode_request_headers(Envelope(identity), budget_seconds=budget_seconds, sent_at=sent_at)
-            await self.outbox.send(REQUESTS, key=result_id(identity).encode(), value=value, headers=headers)
-            self.sent += 1
+            await self._send(identity, result_id(identity), {"n": self.sent}, budget_seconds)
 
-    async def visible(self) -> tuple[list[int], int]:
-        """The answers that readers see, in order of their numbers, and the repeats in the log."""
+    async def send_equal(self, count: int, contents: int) -> None:
+        """Send requests that ask the same few things, one after the other."""
+        for _ in range(count):
+            asked = self.sent % contents
+            await self._send(Identity("/test", str(self.sent)), f"{asked}", {"n": asked, "temperature": 0}, 600.0)
+
+    async def _send(self, identity: Identity, key: str, body: dict[str, int], budget_seconds: float) -> None:
+        value = encode_request(RequestLine(str(self.sent), "/v1/x", body))
+        headers = encode_request_headers(Envelope(identity), budget_seconds=budget_seconds, sent_at=self.clock.wall())
+        await self.outbox.send(REQUESTS, key=key.encode(), value=value, headers=headers)
+        self.sent += 1
+
+    async def results(self) -> tuple[list[Result], int]:
+        """What readers see, and the repeats in the log."""
         reader = MemoryResultReader(self.broker, RESULTS, start="beginning", until_end=True)
         await reader.start()
         results = [decode_result(record.headers, record.value) async for record in reader.records()]
         assert all(result.outcome is Outcome.OK for result in results)
-        return sorted(result.body["n"] for result in results), reader.repeats
+        return results, reader.repeats
+
+    async def visible(self) -> tuple[list[int], int]:
+        """The answers that readers see, in order of their numbers, and the repeats in the log."""
+        results, repeats = await self.results()
+        return sorted(result.body["n"] for result in results), repeats
 
     def committed(self) -> int:
         group = self.broker.group("failsoft.demo.work", CATALOGUE.stage_topics("demo", "work")).group
@@ -323,3 +339,47 @@ def test_whatever_happens_to_workers_every_request_has_one_visible_result(deeds)
             assert fleet.committed() == fleet.sent
 
     run_in_virtual_time(main())
+
+
+async def a_herd(fleet: Fleet) -> None:
+    await fleet.send_equal(24, contents=3)
+    await asyncio.sleep(3)
+
+
+def crash_of_a_herd(after_steps: int, victim: int) -> tuple[bool, Fleet, list[Result]]:
+    """Let 24 requests come for three things, and kill a worker after so many steps of the event loop.
+
+    Returns:
+        whether it was all over by then, what ran, and what readers see in the end.
+    """
+    fleet = Fleet()
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        loop = cast("VirtualTimeLoop", runner.get_loop())
+        for _ in range(2):
+            runner.run(fleet.start())
+        runner.run(asyncio.sleep(3))
+        herd = loop.create_task(a_herd(fleet))
+        for _ in range(after_steps):
+            loop.run_once()
+        is_over = herd.done()
+        runner.run(fleet.workers[victim].kill())
+        runner.run(asyncio.sleep(60))
+        results, _ = runner.run(fleet.results())
+        for worker in fleet.workers:
+            runner.run(worker.close())
+    return is_over, fleet, results
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_crash_after_any_step_loses_no_follower_and_gives_nobody_anothers_answer(victim):
+    """The new owner replays leader and followers and finds them together again: at most one more call for each thing."""
+    for after_steps in count():
+        is_over, fleet, results = crash_of_a_herd(after_steps, victim)
+        answers = {int(result.request.id): result.body["n"] for result in results}
+        assert len(results) == 24
+        assert answers == {number: number % 3 for number in range(24)}
+        calls = Counter(asked for _, asked in fleet.calls)
+        assert max(calls.values()) <= 2
+        print(after_steps, calls)
+        if is_over:
+            break

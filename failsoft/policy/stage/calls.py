@@ -93,6 +93,11 @@ class Calls:
     # Parting.
 
     @property
+    def are_shared(self) -> bool:
+        """Whether several wait for one of them."""
+        return bool(self._crowded)
+
+    @property
     def parts_at(self) -> float:
         """When the first has to go on without its call; infinite if nobody has to."""
         firsts = ((call, call.errand.work.request) for call in self._crowded.values() if call.errand is not None)

@@ -129,7 +129,7 @@ class Dispatcher:
             self._look(now)
             self._push(errand, self._lane(errand))
         elif errand.standing is Standing.URGENT:
-            self._urgent.push(errand)
+            self._push_urgent(errand)
 
     def _lane(self, errand: Errand) -> Lane[Errand]:
         lane = self._lanes.get(errand.lane)
@@ -153,7 +153,11 @@ class Dispatcher:
     def queue_urgent(self, errand: Errand) -> None:
         """A request whose call has failed is first in line at the next tier."""
         errand.move(Standing.URGENT)
+        self._push_urgent(errand)
+
+    def _push_urgent(self, errand: Errand) -> None:
         self._urgent.push(errand)
+        self._urgent_at = -math.inf
 
     def retry(self, errand: Errand, tier: int, event: CallFinished, *, seconds: float, now: float) -> bool:
         """Whether a failed request is to be tried again at the same tier, and if so, when.
@@ -244,7 +248,8 @@ class Dispatcher:
         """Whoever starts or ends now. They wait no more; the permits of those who start are taken."""
         if self.has_waiting:
             self._look(now)
-            self._serve_urgent()
+            if self._urgent.entries:
+                self._serve_urgent()
             self._end_hopeless()
             self._start_full()
             for tier in range(1, len(self.endpoints)):
@@ -260,7 +265,7 @@ class Dispatcher:
         """
         if not self.has_waiting:
             return math.inf
-        now, at = self._now, self._urgent_at
+        now, at = self._now, self._urgent_at if self._urgent.entries else math.inf
         for tier, endpoint in enumerate(self.endpoints):
             opens_at = endpoint.free_from(now)
             if opens_at <= now:
@@ -276,6 +281,7 @@ class Dispatcher:
         rungs = [endpoint.rung(now) for endpoint in self.endpoints]
         if rungs != self._rungs or len(self._known_terms) > KNOWN_TERMS_MAX:
             self._rungs = rungs
+            self._urgent_at = -math.inf
             self._known_terms.clear()
             self._at_ease_until = [-math.inf] * len(rungs)
             self._reconsider()
@@ -316,6 +322,9 @@ class Dispatcher:
         return [lane for lane in self._lanes.values() if lane.entries and tier < allowed[lane.floor]]
 
     def _serve_urgent(self) -> None:
+        is_open = any(endpoint.is_open(self._now) for endpoint in self.endpoints)
+        if self._now < self._urgent_at and not is_open:
+            return  # nobody is ready or hopeless before, and nobody can be called
         self._urgent_at = math.inf
         for errand in list(self._urgent.entries):
             needed = {

@@ -56,8 +56,6 @@ from failsoft.policy.stage.room import Room
 from failsoft.policy.stage.sharing import Sharing
 from failsoft.policy.stage.work import Errand, Standing, Work
 
-TICK_SECONDS = 0.02
-"""While something waits, time alone changes decisions. 100 ms made no measurable loss; 20 ms costs 0.3 % of a core."""
 _FALLBACK_REASONS = {
     Verdict.TIMEOUT: Reason.ENDPOINT_TIMEOUT,
     Verdict.BACKPRESSURE: Reason.ENDPOINT_BACKPRESSURE,
@@ -111,9 +109,10 @@ class StageMachine:
         """Take one event in and say what to do. ``now`` is monotonic seconds and never goes back."""
         self._now = now
         self._handlers[type(event)](event)
-        self._part()
-        self._dispatch()
+        if self._calls.are_shared:
+            self._part()
         self._sync()
+        self._dispatch()
         if now >= self._commit_at:
             self._commit()
         actions, self._actions = self._actions, []
@@ -121,10 +120,8 @@ class StageMachine:
 
     def next_wakeup(self) -> float | None:
         """When to send Tick if nothing else happens; None: not at all."""
-        if self._dispatcher.has_waiting:
-            return self._now + TICK_SECONDS
         commit_at = self._commit_at if self._offsets.has_uncommitted else math.inf
-        at = min(self._calls.parts_at, commit_at)
+        at = min(self._dispatcher.next_wakeup(), self._calls.parts_at, commit_at)
         return None if math.isinf(at) else at
 
     def room(self) -> Mapping[ClassName, int]:
@@ -149,6 +146,10 @@ class StageMachine:
     def permits(self) -> Mapping[str, tuple[int, int]]:
         """Per model tier: (in flight, held by this worker)."""
         return {end.settings.name: (end.permits.in_flight, end.permits.count) for end in self._endpoints}
+
+    def permits_of(self, tier: str) -> int:
+        """How many permits of a model tier this worker holds."""
+        return next(end.permits.count for end in self._endpoints if end.settings.name == tier)
 
     @property
     def saved(self) -> Saved:
@@ -380,7 +381,7 @@ class StageMachine:
 
     def _sync(self) -> None:
         for endpoint in self._endpoints:
-            register = endpoint.sync(now=self._now)
+            register = endpoint.sync(now=self._now) if self._now >= endpoint.sync_at else None
             if register is not None:
                 self._actions.append(AnnounceRegister(endpoint.name, register))
 
