@@ -1,4 +1,6 @@
+import math
 import random
+from functools import partial
 from typing import Any
 
 import pytest
@@ -6,6 +8,7 @@ import pytest
 from failsoft.policy.events import Verdict
 from failsoft.simulation.endpoints import HANG_SECONDS, REFUSAL_SECONDS, Cancellation, Condition, ModelEndpoint, Service
 from failsoft.simulation.engine import Engine
+from failsoft.simulation.latency_law import Lognormal
 
 
 class Always:
@@ -105,3 +108,42 @@ def test_a_call_that_is_cut_while_it_waits_is_never_served(cancellation):
     assert caller.model.cut(waiting)
     caller.engine.run()
     assert [name for name, *_ in caller.ends] == ["first"]
+
+
+def mean_wait(busy: float, law: Lognormal, *, slots: int, calls: int) -> float:
+    """Measured, of Poisson arrivals that keep so much of the endpoint busy."""
+    engine, rng = Engine(), random.Random(2)
+    model = ModelEndpoint(engine, law, slots=slots, rng=rng, queue_max=calls)
+    per_second = busy * slots / law.mean_seconds
+    seconds = 0.0
+
+    def end(began_at: float, _: Verdict) -> None:
+        nonlocal seconds
+        seconds += engine.now - began_at
+
+    def arrive(left: int) -> None:
+        model.start(partial(end, engine.now))
+        if left:
+            engine.after(rng.expovariate(per_second), arrive, left - 1)
+
+    engine.at(0, arrive, calls - 1)
+    engine.run()
+    return seconds / calls - law.mean_seconds
+
+
+def allen_cunneen(busy: float, law: Lognormal, *, slots: int) -> float:
+    """The mean wait by Erlang's C and the spread of the service times."""
+    offered = busy * slots
+    blocked = 1.0
+    for count in range(1, slots + 1):
+        blocked = offered * blocked / (count + offered * blocked)
+    waits = blocked / (1 - busy * (1 - blocked))
+    squared_variation = math.exp(law.sigma**2) - 1
+    return waits * law.mean_seconds / (slots * (1 - busy)) * (1 + squared_variation) / 2
+
+
+@pytest.mark.parametrize("busy", [0.7, 0.9])
+def test_a_queue_takes_as_long_as_queueing_theory_says(busy):
+    law = Lognormal(1.0, 0.5)
+    expected = allen_cunneen(busy, law, slots=8)
+    assert mean_wait(busy, law, slots=8, calls=40_000) == pytest.approx(expected, rel=0.1)
