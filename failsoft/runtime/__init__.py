@@ -12,6 +12,7 @@ publisher    results and dead letters, until they are acknowledged
 worker       a process: its stages, its signals, its drain
 metrics      what the worker counts
 health       /metrics and /health
+listening    how a server begins to listen
 log          events as lines, without payloads
 submission   where requests go, and each line of a batch file as one
 batch_file   batch files by their name and by their lines

@@ -6,7 +6,7 @@ from typing import Any, Self
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from failsoft.policy.errors import EnvironmentFailure
+from failsoft.runtime.listening import listen
 
 
 class HealthServer:
@@ -40,17 +40,8 @@ class HealthServer:
         app.router.add_get("/metrics", self._serve_metrics)
         app.router.add_get("/health", self._serve_health)
         runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, self._host, self._wanted_port)
-        try:
-            await site.start()
-        except OSError as error:
-            await runner.cleanup()
-            raise EnvironmentFailure(
-                f"cannot listen on {self._host}:{self._wanted_port} for /metrics ({error.strerror}); --port 0 takes any free port"
-            ) from None
+        self.port = await listen(runner, self._host, self._wanted_port)
         self._runner = runner
-        self.port = runner.addresses[0][1]
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -21,6 +21,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from failsoft.policy.errors import EnvironmentFailure
+from failsoft.runtime.listening import listen
 from failsoft.testing.model_server.api import Api, Refused, json_response, refusals_as_openai_writes_them
 from failsoft.testing.model_server.digits import Readings, read_digits
 from failsoft.testing.model_server.faults import Faults
@@ -86,16 +87,8 @@ class ModelServer:
         runner = web.AppRunner(
             self._app(readings), access_log=None, handler_cancellation=True, shutdown_timeout=STOP_SECONDS
         )
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self._host, self.port).start()
-        except OSError as error:
-            await runner.cleanup()
-            raise EnvironmentFailure(
-                f"cannot listen on {self._host}:{self.port} ({error.strerror}); port 0 takes any free one"
-            ) from None
+        self.port = await listen(runner, self._host, self.port)
         self._runner = runner
-        self.port = runner.addresses[0][1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
