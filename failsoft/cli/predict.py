@@ -23,11 +23,11 @@ from failsoft.cli.dice import dice_of
 from failsoft.cli.exits import Exit, explained_errors
 from failsoft.cli.predicted import result_of, show
 from failsoft.cli.recorded import Trace, read_latencies, read_trace
-from failsoft.cli.report import JsonOption, write_json
+from failsoft.cli.report import JsonOption, PlotOption, write_json
 from failsoft.cli.topics import CatalogueOption
 from failsoft.pipeline import Pipeline, Stage, load_pipeline
 from failsoft.policy.durations import parse_duration
-from failsoft.policy.errors import ConfigurationError, EnvironmentFailure
+from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.settings import StageSettings, TierSettings
 from failsoft.runtime.configuration import configure
 from failsoft.runtime.worker import chosen_stages
@@ -68,9 +68,7 @@ def predict(
         typer.Option(metavar="FILE", help="Arrivals: CSV[.gz] with TIMESTAMP and tokens, or seconds, one a line."),
     ] = None,
     catalogue: CatalogueOption = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also draw the levels over load, as an SVG.")
-    ] = None,
+    plot: PlotOption = None,
     json: JsonOption = None,
 ) -> None:
     """Predict levels, outcomes, latency and wasted work of a stage over load, in virtual time.
@@ -93,7 +91,7 @@ def predict(
         )
         found = _all(question, _loads(load, steps), seed)
         if plot is not None:
-            _draw(plot, str(chosen), found)
+            plot.write_text(load_chart(found, title=str(chosen)), encoding="utf-8")
     if json != "-":
         show(str(chosen), question, found)
     if json is not None:
@@ -221,10 +219,3 @@ def _progress(question: Question, loads: Sequence[float]) -> Iterator[_Told]:
     columns = (BarColumn(), TextColumn("{task.fields[now]}"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         yield _Told(question, loads, bar)
-
-
-def _draw(plot: Path, title: str, found: Sequence[Predicted]) -> None:
-    try:
-        plot.write_text(load_chart(found, title=title), encoding="utf-8")
-    except OSError as error:
-        raise EnvironmentFailure(f"--plot {plot}: cannot be written ({error.strerror}); name another file") from None

@@ -1,4 +1,7 @@
-"""Machine-readable output: what `--json FILE` writes (DESIGN §11). One object, snake_case, seconds, `-` for standard output."""
+"""What a command writes to files beside its text.
+
+`--json FILE`: machine-readable output, one object, snake_case, seconds, `-` for standard output. `--plot FILE`: a drawing.
+"""
 
 import os
 import subprocess
@@ -6,7 +9,7 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import orjson
 import typer
@@ -14,22 +17,24 @@ import typer
 from failsoft.cli.exits import explained_errors
 from failsoft.policy.errors import ConfigurationError
 
+T = TypeVar("T", str | None, Path | None)
 
-def _checked(target: str | None) -> str | None:
+
+def _checked(option: typer.CallbackParam, target: T) -> T:
     """Refuse before the work what could not be written after it."""
     with explained_errors():
         if target is not None and target != "-":
-            _check_writable(Path(target))
+            _check_writable(option.opts[0], Path(target))
     return target
 
 
-def _check_writable(path: Path) -> None:
+def _check_writable(option: str, path: Path) -> None:
     if path.is_dir():
-        raise ConfigurationError(f"--json {path} is a folder; name a file in it")
+        raise ConfigurationError(f"{option} {path} is a folder; name a file in it")
     if not path.parent.is_dir():
-        raise ConfigurationError(f"--json {path}: there is no folder {path.parent}; make it, or name another")
+        raise ConfigurationError(f"{option} {path}: there is no folder {path.parent}; make it, or name another")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ConfigurationError(f"--json {path} may not be written by this user; name another file")
+        raise ConfigurationError(f"{option} {path} may not be written by this user; name another file")
 
 
 JsonOption = Annotated[
@@ -40,6 +45,9 @@ JsonOption = Annotated[
         help="Also write a report, - for standard output instead of text.",
         callback=_checked,
     ),
+]
+PlotOption = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE", help="Also draw the levels, as an SVG.", callback=_checked)
 ]
 
 

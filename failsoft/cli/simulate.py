@@ -17,7 +17,7 @@ from rich.table import Table
 from failsoft.cli.dice import dice_of
 from failsoft.cli.exits import Exit, explained_errors
 from failsoft.cli.random_worlds import BROKEN_SHOWN, distribution, figures, run_worlds, told
-from failsoft.cli.report import JsonOption, write_json
+from failsoft.cli.report import JsonOption, PlotOption, write_json
 from failsoft.policy.errors import ConfigurationError
 from failsoft.simulation.fleet import Fleet
 from failsoft.simulation.plot import level_chart
@@ -29,9 +29,7 @@ def simulate(
     scenario: Annotated[str | None, typer.Argument(help="Which; --list shows them all.")] = None,
     *,
     seed: Annotated[int, typer.Option(help="What is left to chance; with --fuzz, the first of the seeds.")] = 1,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also draw the levels over time, as an SVG.")
-    ] = None,
+    plot: PlotOption = None,
     json: JsonOption = None,
     show_list: Annotated[bool, typer.Option("--list", help="Show the scenarios.")] = False,
     worlds: Annotated[

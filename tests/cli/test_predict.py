@@ -229,9 +229,3 @@ def test_a_pipeline_that_cannot_be_predicted_says_why(pipeline, says):
     done = failsoft(pipeline=pipeline)
     assert done.exit_code == 2
     assert says in done.stderr
-
-
-def test_a_picture_that_cannot_be_written_is_the_machines_fault():
-    done = failsoft(*QUICK, "--plot", "nowhere/levels.svg")
-    assert done.exit_code == 3
-    assert "--plot nowhere/levels.svg: cannot be written" in done.stderr

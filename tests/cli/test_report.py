@@ -21,8 +21,8 @@ def _found(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         yield words
 
 
-def refused(words: tuple[str, ...], path: Path) -> str:
-    shown = CliRunner().invoke(app, [*words, "--json", str(path)], catch_exceptions=False)
+def refused(words: tuple[str, ...], path: Path, option: str = "--json") -> str:
+    shown = CliRunner().invoke(app, [*words, option, str(path)], catch_exceptions=False)
     assert shown.exit_code == Exit.USAGE
     (line,) = shown.stderr.splitlines()
     return line
@@ -32,6 +32,12 @@ def refused(words: tuple[str, ...], path: Path) -> str:
 def test_a_report_that_could_not_be_written_is_refused_before_the_work(words, tmp_path):
     path = tmp_path / "not" / "there.json"
     assert f"--json {path}: there is no folder {path.parent}" in refused(words, path)
+
+
+@pytest.mark.parametrize("verb", ["simulate", "predict"])
+def test_so_is_a_drawing(verb, tmp_path):
+    path = tmp_path / "not" / "there.svg"
+    assert f"--plot {path}: there is no folder {path.parent}" in refused((verb,), path, "--plot")
 
 
 def test_a_folder_is_no_place_for_a_report(tmp_path):
