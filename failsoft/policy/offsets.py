@@ -82,18 +82,21 @@ class OffsetLedger:
         self._trackers: dict[Partition, tuple[int, OffsetTracker]] = {}
         self._moved: dict[Partition, tuple[int, OffsetTracker]] = {}
         """Those whose watermark stands above what was last given out."""
+        self._wide: set[Partition] = set()
 
     def assign(self, positions: Mapping[Partition, int], assignment: int) -> None:
         """Own these partitions from these offsets on. What was known of them under an earlier assignment is void."""
         for partition, position in positions.items():
             self._trackers[partition] = (assignment, OffsetTracker(position))
             self._moved.pop(partition, None)
+            self._wide.discard(partition)
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
         """Own them no longer."""
         for partition in partitions:
             self._trackers.pop(partition, None)
             self._moved.pop(partition, None)
+            self._wide.discard(partition)
 
     def started(self, record: RecordId) -> int | None:
         """Take a record in; returns the assignment that its work belongs to, None if it is not ours or not new."""
@@ -127,13 +130,14 @@ class OffsetLedger:
         return bool(self._moved)
 
     def _note(self, partition: Partition, found: tuple[int, OffsetTracker]) -> None:
-        if found[1].low_watermark > found[1].committed:
+        tracker = found[1]
+        if tracker.low_watermark > tracker.committed:
             self._moved[partition] = found
+        if tracker.span >= SPAN_MAX:
+            self._wide.add(partition)
+        else:
+            self._wide.discard(partition)
 
     def is_too_wide(self, request_class: ClassName) -> bool:
         """Whether a partition of this class has as many records past its watermark as it may."""
-        return any(
-            tracker.span >= SPAN_MAX
-            for partition, (_, tracker) in self._trackers.items()
-            if partition.request_class == request_class
-        )
+        return any(partition.request_class == request_class for partition in self._wide)

@@ -30,9 +30,10 @@ class CallUnderWay:
         ticket: of its endpoint.
         window_ends_at: when the shell cuts it.
         is_reported: its end has come in.
+        parts_at: when the first aboard will have to go on without it, as it was reckoned when that one became the first.
     """
 
-    __slots__ = ("errand", "is_reported", "ticket", "tier", "window_ends_at")
+    __slots__ = ("errand", "is_reported", "parts_at", "ticket", "tier", "window_ends_at")
 
     def __init__(self, errand: Errand, tier: int, ticket: Ticket, window_ends_at: float) -> None:
         self.errand: Errand | None = errand
@@ -40,6 +41,7 @@ class CallUnderWay:
         self.ticket = ticket
         self.window_ends_at = window_ends_at
         self.is_reported = False
+        self.parts_at = math.inf
 
 
 class Calls:
@@ -81,7 +83,8 @@ class Calls:
         if errand.call_id is None:
             return
         if errand.is_crowded:
-            self._crowded[errand.call_id] = self._calls[errand.call_id]
+            call = self._crowded[errand.call_id] = self._calls[errand.call_id]
+            call.parts_at = self._own_window_ends_at(call, errand.work.request)
         else:
             self._crowded.pop(errand.call_id, None)
 
@@ -100,14 +103,15 @@ class Calls:
     @property
     def parts_at(self) -> float:
         """When the first has to go on without its call; infinite if nobody has to."""
-        firsts = ((call, call.errand.work.request) for call in self._crowded.values() if call.errand is not None)
-        return min((self._own_window_ends_at(call, request) for call, request in firsts), default=math.inf)
+        return min((call.parts_at for call in self._crowded.values()), default=math.inf)
 
     def parting(self, *, now: float) -> Iterator[tuple[CallUnderWay, Errand]]:
         """Calls of which somebody has to go on now."""
-        for call in list(self._crowded.values()):
-            if call.errand is not None and self._own_window_ends_at(call, call.errand.work.request) <= now:
-                yield call, call.errand
+        for call in [call for call in self._crowded.values() if call.parts_at <= now]:
+            if call.errand is not None:
+                call.parts_at = self._own_window_ends_at(call, call.errand.work.request)
+                if call.parts_at <= now:  # else the latency has moved meanwhile, and with it the window
+                    yield call, call.errand
 
     def cannot_wait(self, call: CallUnderWay, request: Request) -> bool:
         """Whether a request has no use for the end of a call, however late it comes."""

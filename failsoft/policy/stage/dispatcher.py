@@ -80,7 +80,7 @@ class Dispatcher:
         """Per tier: until then waiting longer makes nobody late. Who comes spends of it; void when a latency moves."""
         self._idle_until = [-math.inf] * len(self.endpoints)
         """Per tier: while it is open, it takes nobody before. Who comes or goes may shorten it; void when a latency moves."""
-        self._urgent_at = math.inf
+        self._urgent_at, self._urgent_from = math.inf, 0
         self._hopeless_below: list[float] = [math.inf] * (FALLBACK_LEVEL + 1)
         self._next: list[Start | GiveUp] = []
 
@@ -322,10 +322,10 @@ class Dispatcher:
         return [lane for lane in self._lanes.values() if lane.entries and tier < allowed[lane.floor]]
 
     def _serve_urgent(self) -> None:
-        is_open = any(endpoint.is_open(self._now) for endpoint in self.endpoints)
+        is_open = any(endpoint.is_open(self._now) for endpoint in self.endpoints[self._urgent_from :])
         if self._now < self._urgent_at and not is_open:
-            return  # nobody is ready or hopeless before, and nobody can be called
-        self._urgent_at = math.inf
+            return  # nobody is ready or hopeless before, and none of the tiers is free for which those wait who are
+        self._urgent_at, self._urgent_from = math.inf, len(self.endpoints)
         for errand in list(self._urgent.entries):
             needed = {
                 tier: self._needed(errand, tier) for tier in range(errand.next_tier, self._allowed(errand.lane[1]))
@@ -341,6 +341,7 @@ class Dispatcher:
                 self._start(errand, free)
             elif fits:
                 self._urgent_at = min(self._urgent_at, errand.deadline_at - min(needed.values()))
+                self._urgent_from = min(self._urgent_from, fits[0])
             else:
                 self._urgent.remove(errand)
                 self._give_up(errand)

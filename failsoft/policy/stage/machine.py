@@ -79,6 +79,7 @@ class StageMachine:
         jitter = EvenJitter(process)
         self._dispatcher = Dispatcher(settings, process=process, jitter=jitter)
         self._endpoints = self._dispatcher.endpoints
+        self._permits = {end.settings.name: end.permits for end in self._endpoints}
         self._work: dict[RecordId, Work] = {}
         self._sharing = Sharing(settings, self._work, jitter=jitter)
         self._endings = Endings(settings, self._sharing)
@@ -145,11 +146,11 @@ class StageMachine:
     @property
     def permits(self) -> Mapping[str, tuple[int, int]]:
         """Per model tier: (in flight, held by this worker)."""
-        return {end.settings.name: (end.permits.in_flight, end.permits.count) for end in self._endpoints}
+        return {tier: (permits.in_flight, permits.count) for tier, permits in self._permits.items()}
 
     def permits_of(self, tier: str) -> int:
         """How many permits of a model tier this worker holds."""
-        return next(end.permits.count for end in self._endpoints if end.settings.name == tier)
+        return self._permits[tier].count
 
     @property
     def saved(self) -> Saved:
