@@ -6,6 +6,7 @@ BOARD = "tests/policy/test_breaker_board.py"
 BREAKER = "tests/policy/test_breaker.py"
 COALESCING = "tests/policy/test_coalescing.py"
 LIMITS = "tests/policy/test_stage_limits.py"
+SCENARIO = "tests/simulation/test_scenarios.py::test_every_scenario_shows_what_it_must_and_breaks_no_invariant"
 STAGE = "tests/policy/test_stage_machine.py"
 
 _OFFSETS = (
@@ -90,6 +91,13 @@ _DEADLINES = (
         ("tests/policy/test_scheduling.py::test_the_earliest_deadline_comes_first_and_equal_ones_in_order_of_arrival",),
     ),
     Mutant(
+        "waits for the full tier until the crowd behind the first is too late for the next",
+        "failsoft/policy/stage/dispatcher.py",
+        "if ease_ends_at <= self._now:",
+        "if ease_ends_at <= 0:",
+        (f"{SCENARIO}[batch-crowd]",),
+    ),
+    Mutant(
         "does not see the last responsible moment",
         "failsoft/policy/stage/dispatcher.py",
         "if ease_ends_at <= self._now:",
@@ -126,6 +134,13 @@ _TIERS = (
         "return min(overdue, key=lambda errand: charged(errand.lane[0]), default=earliest)",
         "return earliest",
         (f"{STAGE}::test_an_interactive_flood_leaves_the_other_classes_their_share_of_the_full_tier",),
+    ),
+    Mutant(
+        "holds against a class what it was served while nobody else waited",
+        "failsoft/policy/scheduling.py",
+        "default=self._reached)",
+        "default=0.0)",
+        (f"{SCENARIO}[flood-after-quiet]",),
     ),
     Mutant(
         "answers from below the floor",
@@ -213,6 +228,13 @@ _BREAKER = (
         "return Pool(total, total - most_trouble,",
         "return Pool(total, total,",
         (f"{BOARD}::test_the_rest_leaves_out_whoever_has_most_trouble_oneself_too",),
+    ),
+    Mutant(
+        "waits for ever for a prober that died",
+        "failsoft/policy/breaker_board.py",
+        "turn = max(TURN_SECONDS_MIN, 2 * q95_seconds)",
+        "turn = 1e9 * q95_seconds",
+        (f"{SCENARIO}[prober-killed]",),
     ),
     Mutant(
         "takes a busy endpoint for a broken one",
