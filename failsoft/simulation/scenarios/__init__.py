@@ -25,6 +25,7 @@ from failsoft.simulation.scenarios.reference import (
     STANDARD,
     Scenario,
 )
+from failsoft.simulation.scenarios.shared import SHARED_SCENARIOS
 
 __all__ = [
     "BATCH",
@@ -45,7 +46,7 @@ __all__ = [
     "named",
 ]
 
-SCENARIOS: tuple[Scenario, ...] = (*LOAD_SCENARIOS, *ILLNESS_SCENARIOS, *HOST_SCENARIOS)
+SCENARIOS: tuple[Scenario, ...] = (*LOAD_SCENARIOS, *ILLNESS_SCENARIOS, *HOST_SCENARIOS, *SHARED_SCENARIOS)
 
 
 def named(name: str) -> Scenario:
