@@ -80,7 +80,7 @@ class _WorkerBook:
     def __init__(self, settings: StageSettings) -> None:
         self.tiers = {tier.name: _TierBook(tier) for tier in settings.tiers if tier.is_model}
         self.waiting: dict[ClassName, dict[RecordId, Waiting]] = {known.name: {} for known in settings.classes}
-        self.contents: set[int] = set()
+        self.contents: dict[int, RecordId] = {}
         self.passed_over = dict.fromkeys(self.waiting, 0.0)
         self.is_draining = False
 
@@ -115,9 +115,11 @@ class Neglect:
         """A worker has taken a record; it may have called somebody for it at once."""
         book = self._books[shell.name]
         self._holder.pop(sent.ask.number, None)
-        is_shared = sent.ask.content in book.contents
-        book.contents.add(sent.ask.content)
-        if is_called or is_shared:
+        first = book.contents.setdefault(sent.ask.content, record)
+        if first != record:  # they may share, and the first takes on the deadline of whoever joins it
+            book.waiting[first.request_class].pop(first, None)
+            return
+        if is_called:
             return
         known = self._classes[record.request_class]
         granted = grant(

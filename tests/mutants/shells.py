@@ -11,9 +11,9 @@ _RUNTIME = (
     Mutant(
         "counts a result as published before the broker has it",
         "failsoft/runtime/runner.py",
-        "        ending = await self._publisher.publish(held, action.ending, end)\n",
+        "        ending = await self._publisher.publish(held, action.ending, end, shared_with=shared_with)\n",
         "        self.feed(Published(action.record, action.assignment))\n"
-        "        ending = await self._publisher.publish(held, action.ending, end)\n",
+        "        ending = await self._publisher.publish(held, action.ending, end, shared_with=shared_with)\n",
         (f"{RUNNER}::test_nothing_is_committed_before_its_result_is_acknowledged",),
     ),
     Mutant(
