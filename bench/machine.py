@@ -13,7 +13,7 @@ from collections.abc import Callable
 from random import Random
 
 from failsoft.cli.report import write_json
-from failsoft.policy.actions import StartCall
+from failsoft.policy.actions import Publish, StartCall
 from failsoft.policy.events import Event, Verdict
 from failsoft.policy.stage import StageMachine
 from failsoft.simulation.endpoints import ModelEndpoint
@@ -39,6 +39,9 @@ class Recorder:
         """Follows from the events."""
 
     def call_ended(self, shell: Shell, call: CallUnderWay, verdict: Verdict) -> None:
+        """Follows from the events."""
+
+    def decided(self, shell: Shell, action: Publish) -> None:
         """Follows from the events."""
 
     def handled(self, shell: Shell, event: Event) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from failsoft.policy.actions import StartCall
+from failsoft.policy.actions import Publish, StartCall
 from failsoft.policy.events import Event, Verdict
 from failsoft.policy.settings import StageSettings
 from failsoft.simulation.cluster import Cluster
@@ -181,6 +181,9 @@ class Ambush:
             self._fleet.engine.after(pause, host.restart)
 
     def call_ended(self, shell: Shell, call: CallUnderWay, verdict: Verdict) -> None:
+        """Only starts are waited for."""
+
+    def decided(self, shell: Shell, action: Publish) -> None:
         """Only starts are waited for."""
 
     def handled(self, shell: Shell, event: Event) -> None:

@@ -26,7 +26,7 @@ import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from failsoft.policy.actions import StartCall
+from failsoft.policy.actions import Publish, StartCall
 from failsoft.policy.deadline import GRACE_SECONDS
 from failsoft.policy.events import Arrived, Event, Revoked, Verdict
 from failsoft.policy.outcome import Ending
@@ -106,7 +106,6 @@ class Invariants:
         if is_visible == (ask.number in self._with_result):
             self._break("visible_twice", f"request {ask.number} has two visible results, or none")
         self._with_result.add(ask.number)
-        self._neglect.result(ask.number, ending)
 
     def committed(self, partition: Partition, before: int, after: int) -> None:
         """The group has committed."""
@@ -138,6 +137,10 @@ class Invariants:
     def call_ended(self, shell: Shell, call: CallUnderWay, verdict: Verdict) -> None:
         """How its tier stands."""
         self._neglect.call_ended(shell, call.action.tier, verdict, self._engine.now - call.started_at)
+
+    def decided(self, shell: Shell, action: Publish) -> None:
+        """Whether it was neglected."""
+        self._neglect.decided(shell, action.record, action.ending)
 
     def handled(self, shell: Shell, event: Event) -> None:
         """Work that was lost with its partition is over; if the record comes back, it is counted anew."""

@@ -47,7 +47,6 @@ TOLERANCE = 4.0
 class Waiting:
     """A request in a worker's hands that was not called yet."""
 
-    shell: Shell
     taken_at: float
     granted_at: float
     deadline_at: float
@@ -80,6 +79,8 @@ class _WorkerBook:
     def __init__(self, settings: StageSettings) -> None:
         self.tiers = {tier.name: _TierBook(tier) for tier in settings.tiers if tier.is_model}
         self.waiting: dict[ClassName, dict[RecordId, Waiting]] = {known.name: {} for known in settings.classes}
+        self.ended_at_once: set[RecordId] = set()
+        """By the event that is being dealt with; one that brought the record finds no one waiting."""
         self.contents: dict[int, RecordId] = {}
         self.passed_over = dict.fromkeys(self.waiting, 0.0)
         self.is_draining = False
@@ -103,7 +104,6 @@ class Neglect:
         self._answers = {tier.name for tier in settings.tiers if not tier.is_model}
         self._report = report
         self._books: dict[str, _WorkerBook] = defaultdict(lambda: _WorkerBook(settings))
-        self._holder: dict[int, tuple[_WorkerBook, RecordId]] = {}
         lightest = min(known.weight for known in settings.classes)
         self._passed_over_max = {
             known.name: TOLERANCE * (FLOOR_SLACK + 1 / lightest + 1 / known.weight) for known in settings.classes
@@ -114,12 +114,11 @@ class Neglect:
     def arrived(self, shell: Shell, record: RecordId, appended_at: float, sent: Sent, *, is_called: bool) -> None:
         """A worker has taken a record; it may have called somebody for it at once."""
         book = self._books[shell.name]
-        self._holder.pop(sent.ask.number, None)
         first = book.contents.setdefault(sent.ask.content, record)
         if first != record:  # they may share, and the first takes on the deadline of whoever joins it
             book.waiting[first.request_class].pop(first, None)
             return
-        if is_called:
+        if is_called or record in book.ended_at_once:
             return
         known = self._classes[record.request_class]
         granted = grant(
@@ -131,8 +130,7 @@ class Neglect:
             maximum_seconds=known.deadline_max_seconds,
         )
         deadline_at = appended_at + granted.remaining_seconds
-        book.waiting[known.name][record] = Waiting(shell, shell.now, deadline_at - granted.budget_seconds, deadline_at)
-        self._holder[sent.ask.number] = book, record
+        book.waiting[known.name][record] = Waiting(shell.now, deadline_at - granted.budget_seconds, deadline_at)
 
     def call_started(self, shell: Shell, record: RecordId, tier: str) -> None:
         """A worker calls somebody: whom did it pass over?"""
@@ -155,6 +153,7 @@ class Neglect:
     def handled(self, shell: Shell, event: Event) -> None:
         """A worker has dealt with an event: is there somebody whom it should have called?"""
         book = self._books[shell.name]
+        book.ended_at_once.clear()
         match event:
             case RegisterSeen():
                 self._hear(book, event)
@@ -167,15 +166,14 @@ class Neglect:
         self._note_full(shell, book)
         self._check_idle(shell, book)
 
-    def result(self, number: int, ending: Ending) -> None:
-        """A request has an end in the log."""
-        book, record = self._holder.pop(number, (None, None))
-        if book is None or record is None:
-            return
+    def decided(self, shell: Shell, record: RecordId, ending: Ending) -> None:
+        """A worker has decided how a record ends: did it do all it could?"""
+        book = self._books[shell.name]
+        book.ended_at_once.add(record)
         found = book.waiting[record.request_class].pop(record, None)
         is_last_resort = ending.reason in {Reason.QUEUE_LONG, Reason.DEADLINE_SHORT} and ending.tier in self._answers
         if found is not None and is_last_resort and not book.is_draining:
-            self._check_answer(book, record, found)
+            self._check_answer(shell, book, record, found)
 
     # The rules.
 
@@ -205,7 +203,7 @@ class Neglect:
         has_waited = shell.now - oldest.granted_at > FLOOR_FROM * patience
         return has_waited and oldest.deadline_at >= shell.now + self._surely(book)
 
-    def _check_answer(self, book: _WorkerBook, record: RecordId, found: Waiting) -> None:
+    def _check_answer(self, shell: Shell, book: _WorkerBook, record: RecordId, found: Waiting) -> None:
         floor = self._classes[record.request_class].floor
         allowed = [tier.name for tier in self._models if tier.level <= floor]
         if not allowed:
@@ -213,7 +211,7 @@ class Neglect:
         last = book.tiers[allowed[-1]]
         had_seconds = found.deadline_at - max(found.taken_at, last.full_at)
         needed = SURELY * last.longest_seconds + self._settings.publish_margin_seconds + SLACK_SECONDS
-        was_awake = found.shell.resumes_at <= found.taken_at
+        was_awake = shell.resumes_at <= found.taken_at
         if was_awake and last.well_from <= found.taken_at and had_seconds > needed:
             self._report(
                 "needless_answer", f"{record}: {allowed[-1]} had a free permit for the last {had_seconds:.2f} s"

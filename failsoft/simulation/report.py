@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from failsoft.policy.actions import StartCall
+from failsoft.policy.actions import Publish, StartCall
 from failsoft.policy.events import Event, Verdict
 from failsoft.policy.outcome import Ending, Outcome
 from failsoft.policy.request import ClassName
@@ -109,6 +109,9 @@ class Tally:
         action = call.action
         seconds = shell.now - call.started_at
         self.calls.append(Called(action.record.request_class, action.tier, call.started_at, seconds, verdict))
+
+    def decided(self, shell: Shell, action: Publish) -> None:
+        """What counts is the visible result."""
 
     def handled(self, shell: Shell, event: Event) -> None:
         """Nothing to count."""

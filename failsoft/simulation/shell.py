@@ -55,6 +55,9 @@ class Watch(Protocol):
     def call_ended(self, shell: "Shell", call: "CallUnderWay", verdict: Verdict) -> None:
         """A call ended or was cut now."""
 
+    def decided(self, shell: "Shell", action: Publish) -> None:
+        """The machine has decided how a record ends; its result is on the way."""
+
     def handled(self, shell: "Shell", event: Event) -> None:
         """The machine has dealt with an event, and its actions are under way."""
 
@@ -164,6 +167,8 @@ class Shell:
             case CancelCall():
                 self._cut(action.call_id)
             case Publish():
+                for watch in self._watches:
+                    watch.decided(self, action)
                 self._owner.publish(action)
             case Forget():
                 self._owner.forget(action.record)

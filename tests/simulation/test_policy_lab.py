@@ -124,6 +124,9 @@ class Looker:
     def call_ended(self, shell, call, verdict):
         """Only starts matter here."""
 
+    def decided(self, shell, action):
+        """Only starts matter here."""
+
     def handled(self, shell: Shell, event):
         dispatcher = shell.machine._dispatcher
         full, lower = dispatcher.endpoints
