@@ -9,8 +9,8 @@ needless_answer     nobody gets an answer without a model while the last model h
 ==================  ===================================================================================================
 
 A judge who asks the machine what it believes would excuse its errors. So the judge here keeps a book of its own and only speaks
-where there is no doubt: of a tier that never failed, was busy or was cut at this worker, nor had its breaker moved by
-anybody, or has answered well for longer than any ramp since; and of a request that leaves twice the longest call that the
+where there is no doubt: of a tier that never failed, was slow, was busy or was cut at this worker, nor had its breaker moved
+by anybody, or has answered well for longer than any ramp since; and of a request that leaves twice the longest call that the
 worker has seen, or was told to expect.
 What may share another's execution or answer is left out: it waits for no permit.
 """
@@ -24,6 +24,7 @@ from failsoft.policy.deadline import grant
 from failsoft.policy.events import CallFinished, DrainRequested, Event, RegisterSeen, Revoked, Verdict
 from failsoft.policy.latency import PRIOR_SIGMA
 from failsoft.policy.outcome import Ending, Reason
+from failsoft.policy.permission import SLOW_FACTOR
 from failsoft.policy.register import NEVER_OPENED
 from failsoft.policy.request import ClassName, Partition, RecordId
 from failsoft.policy.settings import DEFAULT_PRIOR_SECONDS, ClassSettings, StageSettings, TierSettings
@@ -56,7 +57,10 @@ class _TierBook:
     """What one worker saw of one tier."""
 
     def __init__(self, settings: TierSettings) -> None:
-        self.longest_seconds = PRIOR_TAIL * (settings.expected_seconds or DEFAULT_PRIOR_SECONDS)
+        self.said_seconds = settings.expected_seconds or DEFAULT_PRIOR_SECONDS
+        self.longest_seconds = PRIOR_TAIL * self.said_seconds
+        self.mean_seconds = self.said_seconds
+        self.calls = 0
         self.well_from = -math.inf
         self.good_calls = 0
         self.full_at = -math.inf
@@ -67,6 +71,10 @@ class _TierBook:
         self.well_from, self.good_calls = math.inf, 0
 
     def answered(self, seconds: float, now: float) -> None:
+        if seconds > SLOW_FACTOR * min(self.said_seconds, self.mean_seconds):
+            self.trouble()  # enough of them open a breaker
+        self.calls += 1
+        self.mean_seconds += (seconds - self.mean_seconds) / (1 + self.calls)
         self.longest_seconds = max(self.longest_seconds, seconds)
         self.good_calls += 1
         if self.good_calls == WELL_CALLS and self.well_from == math.inf:
