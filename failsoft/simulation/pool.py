@@ -69,7 +69,8 @@ class Worker:
         self._tally.asked(ask)
         now = self._engine.now
         stamp = Stamp(budget_seconds=ask.budget_seconds, sent_at=now)
-        self.shell.feed(Arrived(record, REQUEST_BYTES, stamp, appended_at=now, received_at=now))
+        tenant = str(ask.tenant)
+        self.shell.feed(Arrived(record, REQUEST_BYTES, stamp, now, now, key=ask.key, tenant=tenant))
 
     def publish(self, action: Publish) -> None:
         """Take the result as acknowledged."""

@@ -13,12 +13,21 @@ from functools import cache
 
 import pytest
 
-from failsoft import Busy, Call, Constant, EndpointFailed, Output, Pipeline
+from failsoft import Busy, CachedAnswer, Call, Constant, EndpointFailed, Output, Pipeline
 from failsoft.catalogue import Catalogue, parse
 from failsoft.endpoints import CallableEndpoint
 from failsoft.kafka import Fetched
 from failsoft.pipeline import Stage
-from failsoft.policy.actions import Action, AnnounceRegister, CancelCall, Commit, Publish, StartCall
+from failsoft.policy.actions import (
+    Action,
+    AnnounceRegister,
+    CancelCall,
+    Commit,
+    Publish,
+    Release,
+    StartCall,
+    StoreAnswer,
+)
 from failsoft.policy.events import Event
 from failsoft.policy.outcome import Reason
 from failsoft.policy.request import Partition, RecordId
@@ -30,7 +39,7 @@ from failsoft.simulation.engine import Engine
 from failsoft.simulation.latency_law import LatencyLaw, Lognormal
 from failsoft.simulation.pool import Worker
 from failsoft.simulation.report import Tally
-from failsoft.simulation.workload import Ask, ClassLoad, Phase, poisson
+from failsoft.simulation.workload import Ask, ClassLoad, Contents, Phase, poisson
 from failsoft.testing.memory import MemoryBroker, MemoryOutbox
 from failsoft.testing.virtual_clock import VirtualClock
 from failsoft.testing.virtual_time import run_in_virtual_time
@@ -67,7 +76,13 @@ SPELLS = {"full": ((1.0, 2.5, ILL), (3.0, 4.5, Condition(hangs=True))), "lower":
 def arrivals(seed: int) -> list[Ask]:
     """Six seconds: as much as the full tier can do, then three times of it."""
     phases = [Phase(20, 0, 3), Phase(60, 3, 4), Phase(20, 4, 6)]
-    return poisson(phases, MIX, random.Random(f"arrivals {seed}"))
+    contents = Contents(distinct=30 if are_shared(seed) else 0)
+    return poisson(phases, MIX, random.Random(f"arrivals {seed}"), contents)
+
+
+def are_shared(seed: int) -> bool:
+    """Whether requests of equal content share executions and answers."""
+    return seed % 3 == 0
 
 
 def dice(seed: int, tier: str) -> random.Random:
@@ -91,7 +106,13 @@ def said(action: Action, now: float) -> Said | None:
             parts = astuple(action.ending)
             seconds = tuple(part for part in parts if isinstance(part, float))
             words = tuple(part for part in parts if not isinstance(part, float))
-            return ("publish", action.record, action.assignment, action.call_id, *words), (now, *seconds)
+            level = None if action.answer is None else action.answer.level
+            shared = (action.leader, level, action.keeps_body)
+            return ("publish", action.record, action.assignment, action.call_id, *shared, *words), (now, *seconds)
+        case Release():
+            return ("release", action.record), (now,)
+        case StoreAnswer():
+            return ("store", action.answer.level, action.call_id), (now,)
         case Commit():
             return ("commit", *sorted(action.offsets.items())), (now,)
     return None
@@ -129,7 +150,7 @@ class Mute(Worker):
 
 
 def simulated(seed: int) -> list[Said]:
-    engine, stage = Engine(), a_stage({})
+    engine, stage = Engine(), a_stage({}, seed)
     settings = stage.settings(CATALOGUE)
     models = {tier: ModelEndpoint(engine, law, slots=LIMITS[tier], rng=dice(seed, tier)) for tier, law in LAWS.items()}
     for tier, spells in SPELLS.items():
@@ -196,7 +217,7 @@ class Direct:
         pass
 
 
-def a_stage(models: Mapping[str, Model]) -> Stage:
+def a_stage(models: Mapping[str, Model], seed: int) -> Stage:
     async def nothing(call: Call) -> Output:
         raise AssertionError
 
@@ -204,13 +225,16 @@ def a_stage(models: Mapping[str, Model]) -> Stage:
     for tier, law in LAWS.items():
         called = CallableEndpoint(models.get(tier, nothing), limit=LIMITS[tier])
         stage.tier(tier, called, expect=law.typical_seconds(1))
+    if are_shared(seed):
+        stage.tier("known", CachedAnswer(ttl="100ms", revalidate="200ms", max_stale="1s"))
     stage.tier("canned", Constant({}))
     return stage
 
 
 def fetched(ask: Ask, offset: int, now: float) -> Fetched:
     """A record without a deadline of its own: the wire tells instants in milliseconds only, and the class's is exact."""
-    value = encode_request(RequestLine(str(ask.number), "/v1/x", {}))
+    body = {} if ask.key is None else {"content": ask.content, "temperature": 0}
+    value = encode_request(RequestLine(str(ask.number), "/v1/x", body))
     record = RecordId(ask.request_class, 0, offset)
     return Fetched(
         record=record,
@@ -227,7 +251,7 @@ def fetched(ask: Ask, offset: int, now: float) -> Fetched:
 
 async def lived(seed: int, *, late_seconds: float = 0.0) -> list[Said]:
     clock = VirtualClock()
-    stage = a_stage({tier: Model(tier, dice(seed, tier)) for tier in LAWS})
+    stage = a_stage({tier: Model(tier, dice(seed, tier)) for tier in LAWS}, seed)
     outbox = MemoryOutbox(MemoryBroker(CATALOGUE, clock))
     runner = StageRunner(stage, catalogue=CATALOGUE, outbox=outbox, clock=clock, metrics=Metrics(), process="worker")
     noted = Noted(runner.machine, late_seconds=late_seconds)
@@ -279,6 +303,8 @@ def test_the_histories_hold_what_they_are_to_compare():
         Reason.ENDPOINT_TIMEOUT,
         Reason.ENDPOINT_BACKPRESSURE,
     }
+    assert {"release", "store"} <= {exact[0] for exact in kinds}
+    assert sum(exact[0] == "publish" and exact[4] is not None for exact in kinds) > len(SEEDS)
     for kind in ("start", "publish", "commit"):
         assert sum(exact[0] == kind for exact in kinds) > 5 * len(SEEDS)
     assert all(
@@ -288,4 +314,4 @@ def test_the_histories_hold_what_they_are_to_compare():
 
 
 def test_a_shell_that_tells_the_time_late_is_caught():
-    assert first_difference(both(0)[0], run_in_virtual_time(lived(0, late_seconds=0.2))) != ""
+    assert first_difference(both(1)[0], run_in_virtual_time(lived(1, late_seconds=0.2))) != ""
