@@ -7,6 +7,7 @@ BREAKER = "tests/policy/test_breaker.py"
 COALESCING = "tests/policy/test_coalescing.py"
 LIMITS = "tests/policy/test_stage_limits.py"
 SCENARIO = "tests/simulation/test_scenarios.py::test_every_scenario_shows_what_it_must_and_breaks_no_invariant"
+SHARED = "tests/policy/test_stage_sharing.py"
 STAGE = "tests/policy/test_stage_machine.py"
 
 _OFFSETS = (
@@ -349,6 +350,62 @@ _SHARING = (
         "enumerate(reversed(classes))",
         "enumerate(classes)",
         ("tests/policy/test_admission.py::test_the_less_urgent_of_the_classes_under_pressure_are_shed_first",),
+    ),
+    Mutant(
+        "keeps the bodies of followers",
+        "failsoft/policy/stage/machine.py",
+        "        self._actions.append(Release(work.record))\n        self._put_in_place(errand)\n",
+        "        self._put_in_place(errand)\n",
+        (f"{SHARED}::test_a_followers_body_is_dropped_at_once_and_the_leaders_when_the_call_is_over",),
+    ),
+    Mutant(
+        "drops the body of a leader that leaves while others wait",
+        "failsoft/policy/stage/sharing.py",
+        "return record in self._body_users",
+        "return False",
+        (f"{SHARED}::test_the_leader_may_go_with_its_partition_and_the_execution_goes_on_with_its_body",),
+    ),
+    Mutant(
+        "ends all who wait when the first must give up",
+        "failsoft/policy/stage/machine.py",
+        "hopeless = [work for work in works if not self._dispatcher.has_hope(work.request, errand.next_tier)]",
+        "hopeless = works",
+        (f"{SHARED}::test_of_two_with_different_floors_who_gave_up_the_looser_one_is_served_below",),
+    ),
+    Mutant(
+        "lets nobody part from a call that lasts too long for it",
+        "failsoft/policy/stage/machine.py",
+        "            self._calls.is_last(call)\n            if early:",
+        "            self._calls.is_last(call)\n            if False:",
+        (f"{SHARED}::test_who_cannot_wait_for_the_end_of_the_call_goes_on_to_the_next_tier_with_the_same_body",),
+    ),
+    Mutant(
+        "asks the model again while others need it",
+        "failsoft/policy/stage/machine.py",
+        "        if not self._dispatcher.is_idle(seconds=seconds, now=self._now):\n            return None\n",
+        "",
+        (f"{SHARED}::test_a_stale_answer_is_not_renewed_while_others_need_the_model",),
+    ),
+    Mutant(
+        "serves what is older than the request tolerates",
+        "failsoft/policy/stage/sharing.py",
+        "tolerated = request.max_stale_seconds",
+        "tolerated = None",
+        (f"{SHARED}::test_what_a_request_tolerates_bounds_what_the_stage_does",),
+    ),
+    Mutant(
+        "serves at once with a level below the wanted one",
+        "failsoft/policy/stage/sharing.py",
+        "self._answer(work.request, self._wanted_level, now=now)",
+        "self._answer(work.request, work.request.floor, now=now)",
+        (f"{SHARED}::test_an_answer_of_a_lower_level_is_neither_fresh_for_those_who_may_get_a_better_one_nor_lost",),
+    ),
+    Mutant(
+        "sheds who would be answered at once",
+        "failsoft/policy/stage/dispatcher.py",
+        "if floor >= self._answers_from or not allowed:",
+        "if not allowed:",
+        (f"{SHARED}::test_nobody_is_shed_where_something_answers_at_once",),
     ),
 )
 

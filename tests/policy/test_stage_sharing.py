@@ -358,7 +358,9 @@ def test_what_a_request_tolerates_bounds_what_the_stage_does():
     driver = answering()
     answered(driver)
     driver.wait(61)
-    assert driver.call(driver.arrive(key="k", max_stale=0.5)).tier == "large"
+    record = driver.arrive(key="k", max_stale=0.5)
+    assert driver.call(record).tier == "large"
+    assert not driver.publishes[record]
 
 
 def test_a_known_answer_is_the_last_resort_and_says_that_it_is_stale():
