@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check bench mutants format schemas lock clean
+.PHONY: demo test check bench lab mutants format schemas lock clean
 
 demo: .venv/.installed ## the main job, on a real Kafka of its own: see README
 	$(BIN)/failsoft demo $(ARGS)
@@ -29,6 +29,9 @@ check: .venv/.installed ## lint, types, rules of dependency, schema drift
 bench: .venv/.installed ## figures, each as a table and as JSON in bench/results; on a machine that does nothing else
 	$(BIN)/python bench/machine.py
 	$(BIN)/python bench/isolation.py
+
+lab: .venv/.installed ## the rule that chooses tiers, against its bound, with every seed: 4 minutes
+	FAILSOFT_LAB=whole $(BIN)/python -m pytest tests/simulation/test_policy_lab.py $(ARGS)
 
 mutants: .venv/.installed ## seeded mistakes, each of which a test must catch
 	$(BIN)/python -m tests.mutants $(ARGS)
