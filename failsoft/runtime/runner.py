@@ -282,7 +282,9 @@ class StageRunner:
             self._lent[record] = held
 
     def _release(self, record: RecordId) -> None:
-        if self._lent.pop(record, None) is None:
+        """Drop a body, also where it is there twice: its partition went, and came back while others needed it."""
+        self._lent.pop(record, None)
+        if record in self._held:
             self._held[record].line = None
 
     def _published(self, task: "asyncio.Task[None]") -> None:

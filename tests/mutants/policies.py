@@ -354,8 +354,8 @@ _SHARING = (
     Mutant(
         "keeps the bodies of followers",
         "failsoft/policy/stage/machine.py",
-        "        self._actions.append(Release(work.record))\n        self._put_in_place(errand)\n",
-        "        self._put_in_place(errand)\n",
+        "            self._actions.append(Release(work.record))\n        self._put_in_place(errand)\n",
+        "            pass\n        self._put_in_place(errand)\n",
         (f"{SHARED}::test_a_followers_body_is_dropped_at_once_and_the_leaders_when_the_call_is_over",),
     ),
     Mutant(

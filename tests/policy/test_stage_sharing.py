@@ -205,6 +205,31 @@ def test_the_leader_may_go_with_its_partition_and_the_execution_goes_on_with_its
     assert driver.released[-1] == leader
 
 
+def test_the_leader_that_comes_back_joins_the_execution_that_has_its_body_and_the_body_stays():
+    driver = Driver()
+    leader = driver.arrive(key="k", number=0)
+    follower = driver.arrive(key="k", number=1)
+    lost = frozenset(partition for partition in driver.partitions if partition.number == 0)
+    driver.send(Revoked(lost, 0.5))
+    driver.send(Assigned(dict.fromkeys(lost, 0), 2, 1.0))
+    driver.send(replace(driver.arrival(leader), key="k"))
+    assert driver.released == [follower]
+    driver.finish(leader, after=0.1)
+    assert outcomes(driver, leader, follower) == [Outcome.OK, Outcome.OK]
+    assert driver.released == [follower, leader]
+
+
+def test_what_comes_back_to_a_worker_that_drains_is_forgotten_but_for_a_body_that_others_need():
+    driver = Driver()
+    leader = driver.arrive(key="k", number=0)
+    driver.arrive(key="k", number=1)
+    lost = frozenset(partition for partition in driver.partitions if partition.number == 0)
+    driver.send(DrainRequested())
+    driver.send(Revoked(lost, 0.5))
+    driver.send(Assigned(dict.fromkeys(lost, 0), 2, 1.0))
+    assert driver.send(replace(driver.arrival(leader), key="k")) == [Forget(leader, keeps_body=True)]
+
+
 def test_the_last_waiter_gone_the_call_is_cancelled_and_publishes_nothing():
     driver = Driver()
     records = [driver.arrive(key="k") for _ in range(3)]

@@ -446,6 +446,12 @@ class Shell(RuleBasedStateMachine):
         for partition in gained:
             self.read(partition)
 
+    @rule(number=st.sampled_from(NUMBERS), is_time=st.integers(0, 5).map(lambda drawn: drawn == 2))
+    def lose_and_gain(self, number: int, is_time: bool) -> None:
+        """What was served or shared by then comes again, while the others' executions go on."""
+        self.lose(number, is_time)
+        self.gain(number, is_time)
+
     @rule(is_time=rarely)
     def drain(self, is_time: bool) -> None:
         if is_time:

@@ -12,6 +12,8 @@ from failsoft.policy.events import CallFinished, Verdict
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.request import Partition
 from failsoft.testing.virtual_time import run_in_virtual_time
+from failsoft.wire import RequestLine
+from failsoft.wire.body import encode_request
 from tests.runtime.fakes import Stand
 
 HEAD = Partition("interactive", 0)
@@ -214,4 +216,35 @@ async def test_a_bug_in_the_machine_ends_the_runner_instead_of_hiding():
         stand.runner.feed(CallFinished(99, Verdict.OK))
     with pytest.raises(IllegalTransition):
         await failed
+    await stand.runner.close()
+
+
+@in_virtual_time
+async def test_a_body_that_two_calls_need_goes_with_the_last_of_them():
+    """Its partition went while another's request waited for its call, and came back with a request that cannot wait for that."""
+    ends = [asyncio.Event(), asyncio.Event()]
+    calls = iter(ends)
+
+    async def large(call: Call) -> Output:
+        await next(calls).wait()
+        return Output(call.body)
+
+    def send(request_class: str, offset: int, budget_seconds: float) -> None:
+        stand.offset = offset
+        body = {"messages": [{"role": "user", "content": "hello"}], "temperature": 0}
+        stand.send(request_class, budget_seconds=budget_seconds, value=encode_request(RequestLine("1", "/v1/x", body)))
+
+    stand = await Stand.of(a_pipeline(large))
+    send("interactive", 0, 5.0)
+    send("batch", 0, 60.0)
+    stand.runner.revoked(frozenset({HEAD}), 0.5)
+    await stand.settle(2.5)
+    stand.runner.assigned({HEAD: 0}, 2, 1.0)
+    send("interactive", 0, 1.9)
+    assert len(stand.runner._started) == 2
+    for ended in ends:
+        ended.set()
+        await stand.settle(0.1)
+    assert len(stand.outbox.results()) == 2
+    assert stand.runner._held == stand.runner._lent == {}
     await stand.runner.close()

@@ -176,7 +176,7 @@ class StageMachine:
             return  # it came twice, and is in hand
         assignment = None if self._is_draining else self._offsets.started(event.record)
         if assignment is None:
-            self._actions.append(Forget(event.record))
+            self._actions.append(Forget(event.record, keeps_body=self._sharing.needs_body(event.record)))
         elif event.is_malformed:
             nothing = Request.unreadable(event.record, assignment, event.size_bytes, now=self._now)
             self._end(self._hold(nothing), Outcome.INVALID, Reason.MALFORMED, dead_letter=True)
@@ -204,9 +204,13 @@ class StageMachine:
         return found is not None
 
     def _follow(self, work: Work, errand: Errand) -> None:
-        """Its body is of no use any more, and its deadline may move the errand that it joined."""
+        """Its body is of no use any more, and its deadline may move the errand that it joined.
+
+        One that went with its partition and came back may join a call that is made with its own body.
+        """
         self._room.follow(work)
-        self._actions.append(Release(work.record))
+        if not self._sharing.needs_body(work.record):
+            self._actions.append(Release(work.record))
         self._put_in_place(errand)
         self._calls.look_at(errand)
 
