@@ -10,9 +10,7 @@ demo: .venv/.installed ## the main job, on a real Kafka of its own: see README
 
 test: .venv/.installed ## every test, the real broker's too
 ifeq ($(ARGS),)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" || { \
-	  echo "what failed beside other tests is run once more by itself; a test that needs this is to be mended"; \
-	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "not alone"; }
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone"
 	$(BIN)/python -m pytest -m alone
 else
 	$(BIN)/python -m pytest $(ARGS)
