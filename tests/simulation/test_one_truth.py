@@ -48,6 +48,8 @@ from failsoft.wire.body import encode_request
 
 SEEDS = range(60)
 TOLERANCE_SECONDS = 1e-6
+ROUNDING = 1e-9
+"""A late shell that comes back a rounding error too early is told to come back at once, and again, and time stands still."""
 CATALOGUE: Catalogue = parse("""
 version: 1
 defaults: {partitions: 1, replication: 1, config: {message.timestamp.type: LogAppendTime}}
@@ -133,7 +135,7 @@ class Noted:
 
     def next_wakeup(self) -> float | None:
         at = self._machine.next_wakeup()
-        return None if at is None else at + self._late_seconds
+        return None if at is None else at + self._late_seconds * (1 + ROUNDING)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._machine, name)
