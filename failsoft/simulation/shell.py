@@ -22,10 +22,11 @@ from failsoft.policy.actions import (
     StartCall,
     StoreAnswer,
 )
-from failsoft.policy.events import CallFinished, Event, SlotFreed, Tick, Verdict
+from failsoft.policy.events import Arrived, CallFinished, Event, SlotFreed, Tick, Verdict
 from failsoft.policy.request import RecordId
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage import StageMachine
+from failsoft.simulation.bodies import Bodies
 from failsoft.simulation.endpoints import Condition, ModelEndpoint, Service
 from failsoft.simulation.engine import Engine
 
@@ -99,6 +100,7 @@ class Shell:
         self.machine = StageMachine(settings, process=name)
         self.seen_as: Condition | None = None
         """How this worker sees every endpoint, where a fault lies on its way there."""
+        self.bodies = Bodies()
         self.in_flight = dict.fromkeys(models, 0)
         self.is_alive = True
         self.resumes_at = 0.0
@@ -122,6 +124,8 @@ class Shell:
         """Tell the machine, and do what it says."""
         if not self.is_alive:
             return
+        if isinstance(event, Arrived):
+            self.bodies.arrived(event.record)
         for action in self.machine.handle(event, now=self._engine.now):
             if not self.step():
                 return
@@ -161,6 +165,7 @@ class Shell:
         self._calls.clear()
 
     def _perform(self, action: Action) -> None:
+        self.bodies.follow(action)
         match action:
             case StartCall():
                 self._start_call(action)
@@ -177,7 +182,7 @@ class Shell:
             case AnnounceRegister():
                 self._owner.announce(action)
             case Release() | StoreAnswer() | DropAnswers():
-                pass  # there are no bodies in the simulation
+                pass  # of bodies there is only who has one
             case _:
                 assert_never(action)
 
