@@ -68,6 +68,12 @@ def stages(draw: st.DrawFn) -> StageSettings:
         st.none()
         | st.builds(
             AnswersConfig,
+            ttl_seconds=st.just(0.1),
+            jitter=st.just(0.0),
+            revalidate_seconds=st.just(3.0),
+        )
+        | st.builds(
+            AnswersConfig,
             ttl_seconds=st.sampled_from([0.1, 1.0]),
             jitter=st.just(0.0),
             revalidate_seconds=st.sampled_from([0.0, 0.5, 3.0]),
@@ -166,8 +172,9 @@ class Shell(RuleBasedStateMachine):
         self.is_sound = True
         """False from the first check that has failed: what comes after it says nothing."""
         self.answers: dict[AnswerName, float] = {}
+        self.refused_at: dict[str | None, float] = {}
         for number in NUMBERS:
-            self.gain(number, is_time=True)
+            self.gain(number)
 
     # The books.
 
@@ -216,7 +223,9 @@ class Shell(RuleBasedStateMachine):
     def check_start(self, start: StartCall) -> None:
         assert start.record in self.bodies, "the body that is called with must be there"
         seen = self.seen.get(start.record)
-        is_refresh = seen is not None and seen.publish is not None and seen.publish.ending.is_stale
+        is_refresh = (
+            not self.is_draining and seen is not None and seen.publish is not None and seen.publish.ending.is_stale
+        )
         call = Running(start, self.written(start.record).key, is_refresh)
         waiting = self.who_may_wait(call)
         assert waiting or is_refresh
@@ -236,6 +245,9 @@ class Shell(RuleBasedStateMachine):
             assert ending.level <= seen.floor, "never below the floor"
         if publish.call_id is not None:
             self.check_served(publish, seen.written.key)
+        elif ending.outcome is Outcome.INVALID:
+            said_for = self.settings.coalescing.refused_seconds
+            assert self.now < self.refused_at[seen.written.key] + said_for, "a refusal stands for a moment only"
         if publish.answer is not None:
             self.check_past(publish.answer, ending, seen)
         assert publish.call_id is not None or publish.leader is None
@@ -316,6 +328,19 @@ class Shell(RuleBasedStateMachine):
         self.logs[partition].append(Written(key, budget, self.now - age, floor, max_stale))
         self.read(partition)
 
+    @rule(
+        seconds=st.sampled_from([0.0, 0.05, 0.15, 0.25, 1.1]),
+        number=st.sampled_from(NUMBERS),
+        max_stale=st.sampled_from([None, None, 0.0, 0.03]),
+        is_answered=st.booleans(),
+    )
+    def ask_again(self, seconds: float, number: int, max_stale: float | None, *, is_answered: bool) -> None:
+        """What many have asked is asked once more, with all the time there is, while it is computed or when it is known."""
+        if is_answered:
+            self.answer(turns=2)
+        self.let_pass(seconds)
+        self.write(name="standard", number=number, key="a", budget=None, floor=None, max_stale=max_stale, age=0.0)
+
     def read(self, partition: Partition) -> None:
         while partition in self.owned and self.position[partition] < len(self.logs[partition]):
             record = RecordId(*partition, self.position[partition])
@@ -373,7 +398,6 @@ class Shell(RuleBasedStateMachine):
         self.let_pass(max(0.0, part * (window_ends_at - self.now)), but=call_id)
         self.end(call_id, verdict, is_over=not is_stuck)
 
-    @precondition(lambda self: self.calls)
     @rule(turns=st.integers(1, 4))
     def answer(self, turns: int) -> None:
         """All is well for a while: one call after the other is answered."""
@@ -386,6 +410,8 @@ class Shell(RuleBasedStateMachine):
         if not is_over:
             self.overdue.append(call_id)
         self.ended = (call_id, call, verdict)
+        if verdict is Verdict.REFUSED:
+            self.refused_at[call.key] = self.now
         retry_after = 0.1 if verdict is Verdict.BACKPRESSURE else None
         self.send(CallFinished(call_id, verdict, is_over, retry_after, 100))
         self.ended = None
@@ -421,21 +447,29 @@ class Shell(RuleBasedStateMachine):
 
     # Partitions.
 
-    @rule(number=st.sampled_from(NUMBERS), is_time=st.integers(0, 5).map(lambda drawn: drawn == 2))
-    def lose(self, number: int, is_time: bool) -> None:
+    @rule(number=st.sampled_from(NUMBERS), what=st.sampled_from(["", "", "", "lose", "gain", "gain", "lose and gain"]))
+    def rebalance(self, number: int, what: str) -> None:
+        """What comes back at once was served or shared by then, and the others' executions go on."""
+        if "lose" in what:
+            self.lose(number)
+        if "gain" in what:
+            self.gain(number)
+
+    def lose(self, number: int) -> None:
         lost = frozenset(partition for partition in self.owned if partition.number == number)
-        if not (lost and is_time):
+        if not lost:
             return
         for partition in lost:
             del self.owned[partition]
         for seen in self.seen.values():
             seen.is_void |= seen.record.partition in lost
+        for call in self.calls.values():
+            call.is_refresh &= call.start.record.partition not in lost
         self.send(Revoked(lost, len(self.owned) / (len(NAMES) * len(NUMBERS))))
 
-    @rule(number=st.sampled_from(NUMBERS), is_time=st.booleans())
-    def gain(self, number: int, is_time: bool) -> None:
+    def gain(self, number: int) -> None:
         gained = [Partition(name, number) for name in NAMES]
-        if gained[0] in self.owned or not is_time:
+        if gained[0] in self.owned:
             return
         self.assignment += 1
         for partition in gained:
@@ -446,16 +480,12 @@ class Shell(RuleBasedStateMachine):
         for partition in gained:
             self.read(partition)
 
-    @rule(number=st.sampled_from(NUMBERS), is_time=st.integers(0, 5).map(lambda drawn: drawn == 2))
-    def lose_and_gain(self, number: int, is_time: bool) -> None:
-        """What was served or shared by then comes again, while the others' executions go on."""
-        self.lose(number, is_time)
-        self.gain(number, is_time)
-
     @rule(is_time=rarely)
     def drain(self, is_time: bool) -> None:
         if is_time:
             self.is_draining = True
+            for call in self.calls.values():
+                call.is_refresh = False
             self.send(DrainRequested())
 
     # The end.
@@ -493,4 +523,6 @@ class Shell(RuleBasedStateMachine):
 
 
 TestShell = Shell.TestCase
-TestShell.settings = hypothesis_settings(stateful_step_count=40)
+TestShell.settings = hypothesis_settings(
+    stateful_step_count=40, max_examples=2 * (hypothesis_settings.default or hypothesis_settings()).max_examples
+)

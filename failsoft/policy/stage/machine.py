@@ -305,7 +305,7 @@ class StageMachine:
 
     def _serve_from_past(self, work: Work, hit: Hit) -> None:
         """An answer serves at once. If it is stale and a permit of the full tier lies idle, the model is asked again."""
-        errand = self._refresh(work, hit) if hit.is_stale and not self._is_draining else None
+        errand = self._refresh(work, hit) if hit.is_stale else None
         self._actions.append(self._endings.served_from_past(work, hit, now=self._now))
         if errand is not None:
             self._start(self._dispatcher.start_now(errand, now=self._now))
