@@ -6,7 +6,8 @@ enough for it, and that has room; if there is none it opens one::
     flight's level <= the request's floor    and    flight answers by <= the request's deadline
 
 While a better tier may yet take the request, a flight that runs at a lower one is left alone: the full tier has first refusal of
-everybody. One that only waits is joined whatever it may come to, for alone the request would come to the same.
+everybody. One that only waits is joined whatever it may come to: alone the request would mostly come to the same, and where the
+full tier has just failed the flight, it keeps a herd from calling a failing tier again.
 
 **Nobody owns the execution.** Where it belongs to the leader, as in most single-flight tables, the leader's deadline takes the
 followers with it. Here a waiter leaves at its own deadline, or when its partition goes to another worker, and the execution

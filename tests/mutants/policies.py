@@ -257,7 +257,7 @@ _RETRIES = (
     Mutant(
         "retries where no time is left for it",
         "failsoft/policy/stage/dispatcher.py",
-        "return wait if wait is not None and remaining - wait >= needed else None",
+        "return wait if wait is not None and remaining - wait >= self._needed(errand, tier) else None",
         "return wait",
         (f"{LIMITS}::test_a_retry_for_which_no_time_is_left_is_the_next_tier_at_once",),
     ),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from failsoft.policy.breaker_states import State
-from failsoft.policy.events import Verdict
+from failsoft.policy.events import BacklogSeen, Tick, Verdict
 from failsoft.policy.retry_budget import DEFAULTS, EXECUTIONS_MAX, RetryBudgetSettings
 from tests.policy.driver import APOLOGY, LARGE, MARGIN, SMALL, Driver, stage
 
@@ -63,3 +63,33 @@ def test_a_request_is_executed_three_times_at_a_tier_whatever_the_budget_would_p
         while len(driver.calls[record]) == execution:
             driver.wait(0.01)
     assert driver.tiers(record) == ["large"] * EXECUTIONS_MAX + ["small"]
+
+
+def wakeups(driver: Driver, seconds: float) -> int:
+    """How often the machine wants to be woken while nothing else happens."""
+    until, count = driver.now + seconds, 0
+    while (at := driver.machine.next_wakeup()) is not None and at < until:
+        driver.now, count = max(at, driver.now), count + 1
+        driver.send(Tick())
+    driver.now = until
+    return count
+
+
+def test_a_machine_in_which_only_a_paused_retry_waits_sleeps_until_the_pause_ends():
+    driver = roomy()
+    record = driver.arrive("batch")
+    driver.finish(record, Verdict.BACKPRESSURE, after=0.01, retry_after=2.0)
+    driver.send(BacklogSeen("batch", 0, 0.0))
+    assert wakeups(driver, 1.9) <= 25  # the breaker looks at the fleet ten times a second after trouble
+    driver.wait(0.2)
+    assert driver.tiers(record) == ["large", "large"]
+
+
+def test_a_machine_in_which_only_one_waits_for_the_next_tier_does_not_ask_all_the_time_whether_the_full_one_is_free():
+    driver = Driver(stage(replace(LARGE, limit=4), SMALL, APOLOGY))
+    driver.arrive("standard", budget=0.15, number=1)  # no time for the large tier: it holds the small one
+    failed = driver.arrive("batch")
+    driver.finish(failed, Verdict.BROKEN, after=0.01)
+    driver.send(BacklogSeen("batch", 0, 0.0))
+    assert driver.tiers(failed) == ["large"]
+    assert wakeups(driver, 2.0) <= 25

@@ -74,6 +74,8 @@ class Dispatcher:
         self._allowed_by_floor = [sum(level <= floor for level in levels) for floor in range(FALLBACK_LEVEL + 1)]
         self._now = 0.0
         self._rungs: list[tiers.Rung] = []
+        self._even: list[float] = []
+        """Per tier: what must be left for an even chance to serve in time."""
         self._known_terms: dict[tuple[LaneKey, float], tiers.Terms] = {}
         self._waiting = 0
         self._at_ease_until = [-math.inf] * len(self.endpoints)
@@ -181,7 +183,6 @@ class Dispatcher:
 
     def _wait_before_retry(self, errand: Errand, tier: int, event: CallFinished, seconds: float) -> float | None:
         remaining = self._remaining(errand)
-        needed = self._terms(errand).edge if tier == 0 else self._rungs[tier].speed.q50 + self._margin
         wait: float | None = None
         if event.verdict is Verdict.BACKPRESSURE and event.retry_after_seconds is not None:
             wait = retry_after_seconds(event.retry_after_seconds, remaining_seconds=remaining)
@@ -189,7 +190,7 @@ class Dispatcher:
                 return None
         elif event.verdict in {Verdict.TRANSIENT, Verdict.UNREACHABLE} and seconds < self._rungs[tier].speed.q50:
             wait = delay_seconds(errand.delay_seconds, remaining_seconds=remaining, random=self._jitter)
-        return wait if wait is not None and remaining - wait >= needed else None
+        return wait if wait is not None and remaining - wait >= self._needed(errand, tier) else None
 
     def line(
         self, request_class: ClassName, floor: int, budget_seconds: float, *, now: float
@@ -212,15 +213,14 @@ class Dispatcher:
     def has_hope(self, request: Request, next_tier: int) -> bool:
         """Whether a model tier from this one on has an even chance to serve a request in time."""
         remaining = request.waits_until - self._now
-        rungs = self._rungs[next_tier : self._allowed(request.floor)]
-        return any(remaining >= rung.speed.q50 + self._margin for rung in rungs)
+        return any(remaining >= even for even in self._even[next_tier : self._allowed(request.floor)])
 
     def is_idle(self, *, seconds: float, now: float) -> bool:
         """Whether nobody waits, and the full tier has a permit to spare and may well answer in so long."""
         if not self.endpoints or self.has_waiting or not self.endpoints[0].is_open(now):
             return False
         self._look(now)
-        return seconds >= self._rungs[0].speed.q50 + self._margin
+        return seconds >= self._even[0]
 
     def start_now(self, errand: Errand, *, now: float) -> Start:
         """Call the full tier for an errand that stands in no queue."""
@@ -268,8 +268,10 @@ class Dispatcher:
         now, at = self._now, self._urgent_at if self._urgent.entries else math.inf
         for tier, endpoint in enumerate(self.endpoints):
             opens_at = endpoint.free_from(now)
-            if opens_at <= now:
-                opens_at = self._idle_until[tier]
+            if (
+                opens_at <= now
+            ):  # and has taken nobody: the lanes say from when it may, and the urgent have their own instant
+                opens_at = self._idle_until[tier] if self._waiting else math.inf
             at = min(at, opens_at, endpoint.sync_at, endpoint.latency.slot_ends_at)
         for lane in self._lanes.values():
             if lane.entries:
@@ -280,15 +282,12 @@ class Dispatcher:
         self._now = now
         rungs = [endpoint.rung(now) for endpoint in self.endpoints]
         if rungs != self._rungs or len(self._known_terms) > KNOWN_TERMS_MAX:
-            self._rungs = rungs
+            self._rungs, self._even = rungs, [rung.speed.q50 + self._margin for rung in rungs]
             self._urgent_at = -math.inf
             self._known_terms.clear()
             self._at_ease_until = [-math.inf] * len(rungs)
             self._reconsider()
-            self._hopeless_below = [
-                min((rung.speed.q50 + self._margin for rung in rungs[:allowed]), default=math.inf)
-                for allowed in self._allowed_by_floor
-            ]
+            self._hopeless_below = [min(self._even[:allowed], default=math.inf) for allowed in self._allowed_by_floor]
 
     def _allowed(self, floor: int) -> int:
         """How many of the model tiers, from the best, a request with this floor may use."""
@@ -299,7 +298,7 @@ class Dispatcher:
 
     def _fits(self, errand: Errand, tier: int) -> bool:
         """Whether a model tier has an even chance to serve this request in time."""
-        return self._remaining(errand) >= self._rungs[tier].speed.q50 + self._margin
+        return self._remaining(errand) >= self._even[tier]
 
     def _terms(self, errand: Errand) -> tiers.Terms:
         """The rule's figures for a request; the same for all of its lane with its budget, until a latency moves."""
@@ -347,9 +346,8 @@ class Dispatcher:
                 self._give_up(errand)
 
     def _needed(self, errand: Errand, tier: int) -> float:
-        """The time that must be left to call a tier for an urgent one: the full tier keeps the next one's reserve."""
-        even = self._rungs[tier].speed.q50 + self._margin
-        return even if tier > 0 else max(even, self._terms(errand).edge)
+        """The time that must be left to call a tier again or next: the full tier keeps the next one's reserve."""
+        return self._even[tier] if tier > 0 else self._terms(errand).edge
 
     def _end_hopeless(self) -> None:
         """Heads that no model tier can serve in time; one of them may be the probe of a tier that stands idle."""
