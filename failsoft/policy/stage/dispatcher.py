@@ -367,7 +367,10 @@ class Dispatcher:
         while self._waiting and self.endpoints and self.endpoints[0].is_open(self._now):
             chosen = self._choose_full(self._filled(0))
             if chosen is None:
-                self._idle_until[0] = self.endpoints[0].probe_at(self._now)
+                probe_at = self.endpoints[0].probe_at(self._now)
+                self._idle_until[0] = (
+                    probe_at if probe_at > self._now else math.inf
+                )  # due, but none of them has the time
                 return
             self._take(chosen, 0, self._full_credits)
 
