@@ -53,6 +53,14 @@ class Installation:
             str(folder / "server.properties"),
         ]
 
+    def format(self, folder: Path) -> None:
+        """Format the data folder of one node of several; its settings are there already and name all of them.
+
+        Raises:
+            EnvironmentFailure: it did not work; says why.
+        """
+        _format(self.java, self.jars, folder)
+
 
 def installed_kafka(*, progress: Progress | None = None) -> Installation:
     """Find Kafka in the cache; fetch and make what is missing.
@@ -68,7 +76,7 @@ def installed_kafka(*, progress: Progress | None = None) -> Installation:
         template = home / "template"
         is_new = not template.exists()
         if is_new:
-            _format(java, jars, template)
+            _make_template(java, jars, template)
     archive = ClassArchive.of(home, java, _class_path(jars))
     return Installation(java, jars, template, archive, is_new)
 
@@ -83,18 +91,22 @@ def _java_command(java: Java, jars: Sequence[Path], folder: Path, main: str, *op
     return [str(java.executable), *_JVM, *options, logging, "-cp", _class_path(jars), main]
 
 
-def _format(java: Java, jars: Sequence[Path], template: Path) -> None:
+def _make_template(java: Java, jars: Sequence[Path], template: Path) -> None:
     """Format a data folder next to the template and move it there when it is complete."""
     making = template.with_suffix(".making")
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir()
     write_settings(making, port=0, own={})
-    command = _java_command(java, jars, making, "kafka.tools.StorageTool")
-    arguments = ["format", "--standalone", "--cluster-id", _cluster_id(), "--config", str(making / "server.properties")]
+    _format(java, jars, making, "--standalone")
+    making.replace(template)
+
+
+def _format(java: Java, jars: Sequence[Path], folder: Path, *options: str) -> None:
+    command = _java_command(java, jars, folder, "kafka.tools.StorageTool")
+    arguments = ["format", *options, "--cluster-id", _cluster_id(), "--config", str(folder / "server.properties")]
     done = _run(command + arguments)
     if done.returncode != 0:
-        raise EnvironmentFailure(f"Kafka could not format {making}: {explain_death(done.stdout, done.returncode)}")
-    making.replace(template)
+        raise EnvironmentFailure(f"Kafka could not format {folder}: {explain_death(done.stdout, done.returncode)}")
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -23,7 +23,7 @@ _NODE = {
     "controller.quorum.bootstrap.servers": "127.0.0.1:0",
 }
 
-_LEAN = {
+LEAN = {
     "num.network.threads": "1",
     "num.io.threads": "2",
     "num.replica.fetchers": "1",
@@ -49,7 +49,7 @@ _ALONE = {
     "share.coordinator.state.topic.min.isr": "1",
 }
 
-_QUICK = {
+QUICK = {
     "group.initial.rebalance.delay.ms": "0",  # the default waits 3 s for more members
     "group.min.session.timeout.ms": "1000",  # tests of crashed workers need not wait out the default 6 s
     "broker.session.timeout.ms": "3000",  # a killed broker may return after this: 12.8 s at the default, 4.8 s here
@@ -59,7 +59,7 @@ _QUICK = {
 
 _OURS = {*_NODE, "listeners", "advertised.listeners", "log.dirs", "log.dir", "controller.quorum.voters"}
 
-_LOGGING = """\
+LOGGING = """\
 rootLogger.level = INFO
 rootLogger.appenderRef.stdout.ref = STDOUT
 appender.stdout.type = Console
@@ -84,9 +84,9 @@ def server_properties(folder: Path, *, port: int, own: Mapping[str, str]) -> str
         )
     settings = {
         **_NODE,
-        **_LEAN,
+        **LEAN,
         **_ALONE,
-        **_QUICK,
+        **QUICK,
         **own,
         "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:0",
         "log.dirs": str(folder / "log"),
@@ -96,8 +96,13 @@ def server_properties(folder: Path, *, port: int, own: Mapping[str, str]) -> str
 
 def write_settings(folder: Path, *, port: int, own: Mapping[str, str]) -> None:
     """Write `server.properties` and the logging settings into a data folder."""
-    (folder / "server.properties").write_text(server_properties(folder, port=port, own=own), "utf-8")
-    (folder / "log4j2.properties").write_text(_LOGGING, "utf-8")
+    write_properties(folder, server_properties(folder, port=port, own=own))
+
+
+def write_properties(folder: Path, properties: str) -> None:
+    """Write these broker settings, and the logging settings that all brokers share, into a data folder."""
+    (folder / "server.properties").write_text(properties, "utf-8")
+    (folder / "log4j2.properties").write_text(LOGGING, "utf-8")
 
 
 def fill_from_template(folder: Path, template: Path) -> None:
