@@ -30,6 +30,10 @@ def worker(
     host: Annotated[str, typer.Option(help="Where /metrics and /health listen")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Their port; 0: any free one, printed")] = 0,
     log_format: Annotated[str, typer.Option(help="console or json")] = "console",
+    history: Annotated[
+        Path | None,
+        typer.Option(hidden=True, exists=True, file_okay=False, help="A trial's folder to write history to"),
+    ] = None,
 ) -> None:
     """Consume requests, run tiers, publish results.
 
@@ -45,6 +49,7 @@ def worker(
             session_seconds=parse_duration(session_timeout, field="--session-timeout"),
             host=host,
             port=port,
+            history=history,
         )
         is_drained = asyncio.run(
             run_worker(

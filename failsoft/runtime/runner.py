@@ -48,6 +48,7 @@ from failsoft.runtime.calls import Calls
 from failsoft.runtime.clock import Clock
 from failsoft.runtime.held import Held, read
 from failsoft.runtime.metrics import Metrics
+from failsoft.runtime.observer import Observer
 from failsoft.runtime.ports import InboxPort, OutboxPort
 from failsoft.runtime.publisher import Publisher
 
@@ -67,6 +68,7 @@ class StageRunner:
         metrics: what is counted.
         settings: what the machine is told; None: what the stage declares.
         process: this worker's name, unlike any other's; None: a new one.
+        observer: who looks on.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class StageRunner:
         metrics: Metrics,
         settings: StageSettings | None = None,
         process: str | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.stage = stage
         settings = settings or stage.settings(catalogue)
@@ -86,6 +89,7 @@ class StageRunner:
         self._clock = clock
         self._outbox = outbox
         self._metrics = metrics
+        self._observer = observer or Observer()
         metrics.declare(settings, self.machine)
         self._bodies = Bodies(stage)
         called = {t.settings.name: t.serves for t in stage.tiers if not isinstance(t.serves, CachedAnswer | Constant)}
@@ -155,7 +159,10 @@ class StageRunner:
     def feed(self, event: Event) -> None:
         """Tell the machine, and do what it says."""
         try:
-            for action in self.machine.handle(event, now=self._clock.monotonic()):
+            now = self._clock.monotonic()
+            actions = self.machine.handle(event, now=now)
+            self._observer.handled(self.machine, event, actions, now=now)
+            for action in actions:
                 self._perform(action)
         except Exception as error:
             self._fail(error)
@@ -175,6 +182,7 @@ class StageRunner:
         for fetched in batch:
             held = read(fetched, self.stage.content_key)
             self._held[fetched.record] = held
+            self._observer.took(fetched.record, held.envelope.identity, held.key)
             self.feed(
                 Arrived(
                     record=fetched.record,
@@ -321,6 +329,7 @@ class StageRunner:
             return True
         offsets, self._to_commit = self._to_commit, {}
         taken = await self._inbox.commit(offsets)
+        self._observer.committed({partition: offsets[partition] for partition in taken})
         left = {partition: offset for partition, offset in offsets.items() if partition not in taken}
         self._to_commit = {**left, **self._to_commit}
         return not self._to_commit

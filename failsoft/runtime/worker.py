@@ -11,7 +11,9 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import structlog
 
@@ -23,7 +25,9 @@ from failsoft.runtime.clock import Clock
 from failsoft.runtime.configuration import configure, resize_endpoints
 from failsoft.runtime.health import HealthServer
 from failsoft.runtime.metrics import Metrics
+from failsoft.runtime.observer import Observer
 from failsoft.runtime.runner import StageRunner
+from failsoft.runtime.worker_history import WorkerHistory
 
 log = structlog.get_logger("failsoft.worker")
 
@@ -44,12 +48,14 @@ class WorkerSettings:
         session_seconds: after how long the group gives this worker up.
         host: where /metrics and /health listen.
         port: 0: any free one.
+        history: the folder of a trial to which this worker writes what it does; None: of none.
     """
 
     drain_seconds: float = DRAIN_SECONDS
     session_seconds: float = SESSION_SECONDS
     host: str = "127.0.0.1"
     port: int = 0
+    history: Path | None = None
 
 
 def chosen_stages(pipeline: Pipeline, names: Sequence[str]) -> list[Stage]:
@@ -81,7 +87,7 @@ async def run_worker(
         on_ready: takes the address of /metrics and /health.
     """
     policies = [known.policy for known in configure(stages, catalogue, environment)]
-    clock, metrics = Clock(), Metrics()
+    clock, metrics, process = Clock(), Metrics(), uuid4().hex
     stop = _first_signal()
     pipeline = stages[0].pipeline
     written = [results_topic(pipeline), dead_letters_topic(pipeline), pipeline_topic(pipeline, "outcomes")]
@@ -97,7 +103,14 @@ async def run_worker(
         for stage, policy in zip(stages, policies, strict=True):
             resize_endpoints(stage, policy)
             runner = StageRunner(
-                stage, catalogue=catalogue, outbox=outbox, clock=clock, metrics=metrics, settings=policy
+                stage,
+                catalogue=catalogue,
+                outbox=outbox,
+                clock=clock,
+                metrics=metrics,
+                settings=policy,
+                process=process,
+                observer=_observer(settings.history, process, stage, clock, outbox),
             )
             inbox = Inbox(
                 connection,
@@ -118,6 +131,18 @@ async def run_worker(
         log.info("draining", seconds=settings.drain_seconds)
         drained = await asyncio.gather(*(runner.drain(settings.drain_seconds) for runner in runners))
     return all(drained)
+
+
+def _observer(folder: Path | None, process: str, stage: Stage, clock: Clock, outbox: Outbox) -> Observer | None:
+    if folder is None:
+        return None
+    return WorkerHistory(
+        folder,
+        process=process,
+        pipeline=stage.pipeline,
+        stage=stage.name,
+        broker_clock=lambda: clock.wall() + outbox.clock_offset.seconds,
+    )
 
 
 async def _stopped_or_failed(stop: asyncio.Event, runners: Sequence[StageRunner]) -> None:
