@@ -17,8 +17,10 @@ import inspect
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError, for_code
 from aiokafka.protocol.commit import OffsetCommitRequest
@@ -80,6 +82,11 @@ async def fetch_committed(
     """Return the committed offsets of those partitions that have one."""
     committed = await consumer._coordinator.fetch_committed_offsets(list(partitions))
     return {partition: found.offset for partition, found in committed.items()}
+
+
+async def ask(admin: AIOKafkaAdminClient, node: int, request: Any) -> Any:
+    """Send one node a request that aiokafka has no method for."""
+    return await admin._client.send(node, request)
 
 
 def position(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | None:
