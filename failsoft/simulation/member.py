@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from failsoft.policy.request import ClassName, Partition
-from failsoft.simulation.world import Answer, Group, Membership
+from failsoft.simulation.world import Answer, Group, Log, Membership
 
 HEARTBEAT_SECONDS = 1.0
 RETRY_SECONDS = 0.5
@@ -39,6 +39,10 @@ class Coordinator(Protocol):
     @property
     def classes(self) -> tuple[ClassName, ...]:
         """The stage's classes."""
+
+    @property
+    def logs(self) -> Mapping[Partition, Log[Any]]:
+        """One of each class and number."""
 
     @property
     def partitions(self) -> int:
@@ -106,6 +110,8 @@ class Member:
         self._owner = owner
         self._name: str | None = None
         self._fence: Fence | None = None
+        self._committed: dict[Partition, int] = {}
+        """What the group has taken from us, of what we own."""
         self._is_joining = False
         self._share = 0.0
 
@@ -122,16 +128,22 @@ class Member:
             self._coordinator.settle()
 
     def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> frozenset[Partition]:
-        """Commit what belongs to assignments that hold; return what the group has taken."""
-        if self._fence is None or not self._link.is_up or not offsets:
-            return frozenset()
+        """Commit what belongs to assignments that hold; return where the group is as far, or farther."""
         current = {
             partition: offset
             for partition, (assignment, offset) in offsets.items()
             if self.owned.get(partition.number) == assignment
         }
-        answer = self._coordinator.commit(self._fence.member, self._fence.generation, current)
-        return frozenset(current) if answer is Answer.OK else frozenset()
+        due = {place: offset for place, offset in current.items() if offset > self._committed.get(place, -1)}
+        if due and self._is_taken(due):
+            self._committed |= due
+            return frozenset(current)
+        return frozenset(current.keys() - due.keys())
+
+    def _is_taken(self, due: Mapping[Partition, int]) -> bool:
+        if self._fence is None or not self._link.is_up:
+            return False
+        return self._coordinator.commit(self._fence.member, self._fence.generation, due) is Answer.OK
 
     def _heartbeat(self) -> None:
         self._process.later(self._process.now + HEARTBEAT_SECONDS, self._heartbeat)
@@ -176,6 +188,7 @@ class Member:
         kept = known.numbers & self.owned.keys() if keeps else frozenset[int]()
         lost, gained = self.owned.keys() - kept, known.numbers - kept
         self.owned = {number: self.owned[number] for number in sorted(kept)}
+        self._committed = {place: offset for place, offset in self._committed.items() if place.number in kept}
         share = len(known.numbers) / self._coordinator.partitions
         if lost or (not gained and share != self._share):
             self._owner.revoked(self._partitions(lost), share)
@@ -192,9 +205,13 @@ class Member:
             return
         assignment = self._coordinator.next_assignment()
         self.owned |= dict.fromkeys(sorted(gained), assignment)
-        committed = self._coordinator.group.committed
-        positions = {partition: committed.get(partition, 0) for partition in sorted(self._partitions(gained))}
+        positions = {partition: self._position(partition) for partition in sorted(self._partitions(gained))}
         self._owner.assigned(positions, assignment, self._share)
+
+    def _position(self, partition: Partition) -> int:
+        """Where to begin. A commit past the end speaks of a log that is gone."""
+        committed = self._coordinator.group.committed.get(partition, 0)
+        return committed if committed <= self._coordinator.logs[partition].end else 0
 
     def _partitions(self, numbers: Iterable[int]) -> frozenset[Partition]:
         return frozenset(Partition(name, number) for name in self._coordinator.classes for number in numbers)

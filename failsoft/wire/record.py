@@ -16,3 +16,9 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: ForeignHeaders
+
+    @property
+    def size_bytes(self) -> int:
+        """Key, value and headers, as the runtime counts them."""
+        parts = (self.key, self.value, *(part for pair in self.headers for part in pair))
+        return sum(len(part) for part in parts if part)

@@ -37,7 +37,7 @@ topics:
   requests:     {config: {retention.ms: 7d}}
   results:      {config: {retention.ms: 7d, max.message.bytes: 1000}}
   dead-letters: {config: {retention.ms: 14d}}
-reply_topics: [answers-for-app]
+reply_topics: [answers-for-app, answers-for-others]
 """)
 REQUESTS, RESULTS = requests_topic("demo", "work", "interactive"), "demo.results"
 
@@ -162,6 +162,15 @@ async def test_a_record_that_is_too_large_or_has_no_topic_is_refused():
     with pytest.raises(ConfigurationError, match=r"no topic 'demo\.outcomes'"):
         await fleet.outbox.send("demo.outcomes", key=None, value=b"")
     await fleet.outbox.send("answers-for-app", key=None, value=b"")
+    with pytest.raises(ConfigurationError, match="no topic 'no-such-topic'"):
+        MemoryResultReader(fleet.broker, "no-such-topic")
+
+
+@in_virtual_time
+async def test_each_reply_topic_is_a_log_of_its_own():
+    fleet = Fleet()
+    for topic in CATALOGUE.reply_topics:
+        assert (await fleet.outbox.send(topic, key=None, value=b"")).offset == 0
 
 
 @in_virtual_time

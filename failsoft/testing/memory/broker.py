@@ -22,6 +22,8 @@ from failsoft.wire import Record
 SESSION_SECONDS = 6.0
 """As workers have it: after how long the group gives up a member that is not heard of."""
 _LARGEST = "max.message.bytes"
+_AROUND_BYTES = 70
+"""What Kafka counts beside the record itself: 61 bytes of its batch, and some of lengths and timestamps."""
 
 
 @dataclass(slots=True)
@@ -67,7 +69,7 @@ class MemoryBroker:
 
     def __init__(self, catalogue: Catalogue, clock: Clock, *, session_seconds: float = SESSION_SECONDS) -> None:
         self.clock = clock
-        self.topics = dict.fromkeys(catalogue.reply_topics, MemoryTopic(1))
+        self.topics = {name: MemoryTopic(1) for name in catalogue.reply_topics}
         for spec in catalogue.wanted_topics():
             largest = spec.config.get(_LARGEST)
             self.topics[spec.name] = MemoryTopic(spec.partitions, None if largest is None else int(largest))
@@ -91,7 +93,7 @@ class MemoryBroker:
             RecordRefused: it is larger than the topic takes.
         """
         topic = self.topic(name)
-        size = len(record.key or b"") + len(record.value or b"")
+        size = _AROUND_BYTES + record.size_bytes
         if topic.bytes_max is not None and size > topic.bytes_max:
             raise RecordRefused(f"{name}: {size} bytes; its {_LARGEST} is {topic.bytes_max}")
         number = topic.choose(record.key) if partition is None else partition
@@ -116,16 +118,23 @@ class Coordinator:
         broker: whose topics they are.
         topics: class -> topic.
         session_seconds: the group's session timeout.
+
+    Raises:
+        ConfigurationError: a topic is missing, or the topics have unequal counts of partitions.
     """
 
     def __init__(self, broker: MemoryBroker, topics: Mapping[ClassName, str], *, session_seconds: float) -> None:
         self.classes = tuple(topics)
+        counts = {topic: len(broker.topic(topic).logs) for topic in topics.values()}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{topic} has {count}" for topic, count in sorted(counts.items()))
+            raise ConfigurationError(f"topics of one stage need equal partition counts: {listed}")
         self.logs = {
             Partition(name, number): log
             for name, topic in topics.items()
             for number, log in enumerate(broker.topic(topic).logs)
         }
-        self.partitions = max(partition.number for partition in self.logs) + 1
+        self.partitions = max(counts.values())
         self.group = Group(self.partitions, session_seconds=session_seconds)
         self.on_generation: list[Callable[[], None]] = []
         self.on_append: dict[Partition, Callable[[ClassName], None]] = {}

@@ -117,9 +117,7 @@ class MemoryInbox:
             key=record.key,
             value=record.value,
             headers=headers,
-            size_bytes=sum(
-                map(len, (record.key or b"", record.value or b"", *(part for pair in headers for part in pair)))
-            ),
+            size_bytes=record.size_bytes,
         )
 
     def _fail(self, error: Exception) -> None:
