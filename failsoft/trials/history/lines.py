@@ -23,7 +23,7 @@ class InvokeLine:
         request_class: urgency.
         budget_seconds: that it asks for; None: what its class grants.
         tenant: whose it is.
-        key: requests with the same may share an execution; None: it shares with no other.
+        is_poison: it is not meant to be served: it is malformed, refused by every model, or kills the process.
     """
 
     at: float
@@ -34,7 +34,7 @@ class InvokeLine:
     request_class: str
     budget_seconds: float | None = None
     tenant: str | None = None
-    key: str | None = None
+    is_poison: bool = False
     event: Literal["invoke"] = "invoke"
 
 

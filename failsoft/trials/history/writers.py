@@ -47,7 +47,7 @@ class ProducerHistory:
         request_class: ClassName,
         budget_seconds: float | None = None,
         tenant: str | None = None,
-        key: str | None = None,
+        is_poison: bool = False,
     ) -> int:
         """Write down what is sent next; return the call that its outcome is to be told by.
 
@@ -57,11 +57,13 @@ class ProducerHistory:
             request_class: urgency.
             budget_seconds: that it asks for; None: what its class grants.
             tenant: whose it is.
-            key: requests with the same may share an execution; None: it shares with no other.
+            is_poison: it is not meant to be served: it is malformed, refused by every model, or kills the process.
         """
         call = next(self._calls)
         self._file.append(
-            InvokeLine(time.time(), time.monotonic(), call, id_, topic, request_class, budget_seconds, tenant, key)
+            InvokeLine(
+                time.time(), time.monotonic(), call, id_, topic, request_class, budget_seconds, tenant, is_poison
+            )
         )
         return call
 
