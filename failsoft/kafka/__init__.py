@@ -9,6 +9,7 @@ membership   which partitions are ours; fenced commits; keeping work over a reba
 assignor     who gets which partition numbers
 fetcher      one class's records, at the pace of whoever takes them
 outbox       sends until acknowledged; replaces a producer that cannot heal
+missing      a topic to send to that is not there: an outage, or a mistake
 results      results, each visible once
 raw          a topic as it stands in the log, repeats and all
 admin        topics: describe, plan, apply

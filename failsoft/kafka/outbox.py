@@ -10,6 +10,7 @@ The producer is idempotent and waits for all replicas. What it leaves open is de
   repeats; readers take the first (results.py).
 * **A record that the broker will never take** is the record's fault, RecordRefused. The broker refuses whole batches, so a
   topic must take batches of 128 KiB, or small neighbours of a large record are refused with it.
+* **A topic that is not there** is waited for half a minute, then the send fails and says so (missing.py).
 * **Closing is bounded**: aiokafka's own ``stop()`` waits for the broker for ever (A18).
 
 Cancelling ``send`` ends the wait; the record may be written all the same.
@@ -37,6 +38,7 @@ from failsoft.kafka import private
 from failsoft.kafka.clients import unreachable
 from failsoft.kafka.connection import Connection
 from failsoft.kafka.logs import hold_back_aiokafka
+from failsoft.kafka.missing import MISSING_SECONDS, Search
 from failsoft.policy.clock_offset import ClockOffset
 from failsoft.policy.errors import EnvironmentFailure, FailsoftError
 
@@ -60,8 +62,6 @@ CLOSE_SECONDS = 5.0
 APPEND_TIME = 1
 
 _RECORDS_FAULT = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTopicError)
-_NOT_WRITTEN = (KafkaTimeoutError, UnknownTopicOrPartitionError)
-"""Raised before a record has a sequence number: the buffer is full, or the topic's metadata is not there."""
 
 
 class RecordRefused(FailsoftError):  # noqa: N818 - the record is refused, not the sender in error
@@ -109,6 +109,10 @@ class _NotSent(Exception):  # noqa: N818 - never leaves this module
     """Not written, or unknown and the producer given up: send it again."""
 
 
+class _NoTopic(_NotSent):
+    """Not written: the topic's metadata is not there. Whether a broker says so, or none answers, is not known yet."""
+
+
 class Outbox:
     """What one process sends.
 
@@ -116,6 +120,7 @@ class Outbox:
         connection: where the cluster is.
         attempt_seconds: how often the producer's health is looked at while a record waits.
         unanswered_seconds: how long a record may wait before the producer counts as stuck.
+        missing_seconds: how long a topic that brokers do not know is waited for.
     """
 
     def __init__(
@@ -124,16 +129,24 @@ class Outbox:
         *,
         attempt_seconds: float = ATTEMPT_SECONDS,
         unanswered_seconds: float = UNANSWERED_SECONDS,
+        missing_seconds: float = MISSING_SECONDS,
     ) -> None:
         self._connection = connection
         self._attempt_seconds = attempt_seconds
         self._unanswered_seconds = unanswered_seconds
+        self._missing_seconds = missing_seconds
         self._line: _Line | None = None
         self._connecting = asyncio.Lock()
         self._closed = asyncio.Event()
         self._clearing: set[asyncio.Task[None]] = set()
         self.clock_offset = ClockOffset()
         """The broker's clock against ours, from every acknowledgement."""
+        self.unanswered = 0
+        """Records that are being sent."""
+        self.acknowledged = 0
+        """Records that the broker has, since the start."""
+        self.replaced = 0
+        """Producers that were given up before the close."""
 
     async def start(self) -> None:
         """Connect; raises EnvironmentFailure when no broker answers."""
@@ -150,20 +163,24 @@ class Outbox:
     ) -> Acknowledged:
         """Send one record and wait for the broker's word, as long as it takes.
 
-        A topic that does not exist is waited for as well: who starts a worker checks that first.
-
         Raises:
             RecordRefused: the broker will never take it.
             OutboxClosed: the outbox was closed first.
+            ConfigurationError: brokers answer, and have not known the topic for ``missing_seconds``.
         """
         record = _Record(topic, key, value, tuple(headers), partition)
-        for pause_seconds in itertools.chain(PAUSES_SECONDS, itertools.repeat(PAUSES_SECONDS[-1])):
-            try:
-                return await self._send_once(self._healthy_line() or await self._next_line(), record)
-            except _NotSent as error:
-                log.warning("sending to %s again: %s", topic, error)
-            await self._pause(pause_seconds)
-        raise AssertionError  # the pauses have no end
+        self.unanswered += 1
+        try:
+            acknowledged = await self._send_until_acknowledged(record)
+        finally:
+            self.unanswered -= 1
+        self.acknowledged += 1
+        return acknowledged
+
+    def replace(self) -> None:
+        """Give the producer up, whatever it says of itself. What it had not answered is sent again by the next one."""
+        if self._line is not None:
+            self._give_up(self._line)
 
     async def close(self, *, timeout_seconds: float = CLOSE_SECONDS) -> None:
         """Take no more, wait a while for what is unanswered, and close. Ends soon with the broker gone too."""
@@ -174,6 +191,18 @@ class Outbox:
             self._give_up(self._line)
         if self._clearing:
             await asyncio.wait(self._clearing)
+
+    async def _send_until_acknowledged(self, record: _Record) -> Acknowledged:
+        search = Search(self._connection, record.topic, patience_seconds=self._missing_seconds)
+        for pause_seconds in itertools.chain(PAUSES_SECONDS, itertools.repeat(PAUSES_SECONDS[-1])):
+            try:
+                return await self._send_once(self._healthy_line() or await self._next_line(), record)
+            except _NotSent as error:
+                log.warning("sending to %s again: %s", record.topic, error)
+                if isinstance(error, _NoTopic):
+                    await search.look()
+            await self._pause(pause_seconds)
+        raise AssertionError  # the pauses have no end
 
     async def _send_once(self, line: _Line, record: _Record) -> Acknowledged:
         """Send on this producer, and wait until it answers or is given up."""
@@ -205,8 +234,10 @@ class Outbox:
             )
         except _RECORDS_FAULT as error:
             raise RecordRefused(f"{record.topic}: {error}") from error
-        except _NOT_WRITTEN as error:
-            raise _NotSent(f"no room or no such topic (`failsoft topics apply` makes it): {error!r}") from error
+        except KafkaTimeoutError as error:  # before the record has a sequence number, so there is no hole
+            raise _NotSent(f"the producer has no room: {error!r}") from error
+        except UnknownTopicOrPartitionError as error:
+            raise _NoTopic("no broker has told of the topic") from error
         except KafkaError as error:
             raise self._sickness(line, error) from error
         try:
@@ -232,6 +263,7 @@ class Outbox:
         if line.is_given_up:
             return
         line.is_given_up = True
+        self.replaced += not self._closed.is_set()
         for answer in line.awaited - {asyncio.current_task()}:
             answer.cancel()
         clearing = asyncio.create_task(private.abandon_producer(line.producer))
