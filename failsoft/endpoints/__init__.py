@@ -1,4 +1,6 @@
-"""What a tier calls: an OpenAI-compatible server, any async callable, a constant, or nothing: an answer of the past.
+"""What a tier calls: an OpenAI-compatible server, a function of one's own, a constant, or nothing: an answer of the past.
+
+A function runs on the event loop or in a thread (``CallableEndpoint``), or in processes of its own (``ProcessEndpoint``).
 
 The protocol is :class:`~failsoft.endpoints.endpoint.Endpoint`.
 """
@@ -17,6 +19,7 @@ from failsoft.endpoints.callable import CallableEndpoint, RunsIn
 from failsoft.endpoints.constant import Constant
 from failsoft.endpoints.endpoint import Checkable, Endpoint, Running
 from failsoft.endpoints.openai import OpenAICompatible
+from failsoft.endpoints.processes import ProcessEndpoint
 
 __all__ = [
     "Busy",
@@ -31,6 +34,7 @@ __all__ = [
     "EndpointUnreachable",
     "OpenAICompatible",
     "Output",
+    "ProcessEndpoint",
     "RequestRefused",
     "Running",
     "RunsIn",

@@ -3,6 +3,8 @@
 **Loop** (the default): the function awaits; at the end of its window it is cancelled, which closes its connections.
 **Thread**: the function computes. A thread cannot be cut, so its permit is held until it really ends, while the request is
 answered at its window. The pool has as many threads as the endpoint has permits: a call never waits for a thread.
+
+A function that may crash, or never return, runs in processes: :mod:`failsoft.endpoints.processes`.
 """
 
 import asyncio

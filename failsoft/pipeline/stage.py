@@ -1,12 +1,13 @@
 """One stage of a pipeline, and its tiers, best first: what may serve a request, and what the policies need to know of it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import get_args, overload
+from typing import Any, Literal, TypeVar, get_args, overload
 
 from failsoft.catalogue import Catalogue
-from failsoft.endpoints import CachedAnswer, CallableEndpoint, Constant, Endpoint, RunsIn
+from failsoft.endpoints import CachedAnswer, Call, CallableEndpoint, Constant, Endpoint, Output, ProcessEndpoint, RunsIn
 from failsoft.endpoints.callable import Function
+from failsoft.endpoints.processes import WarmUp
 from failsoft.pipeline.names import checked_name
 from failsoft.policy.admission import AdmissionConfig
 from failsoft.policy.answers import AnswersConfig
@@ -36,6 +37,8 @@ from failsoft.wire.content_key import Coalesce, content_key
 
 Serves = Endpoint | Constant | CachedAnswer
 """What a tier may be."""
+AnyFunction = TypeVar("AnyFunction", bound=Callable[[Call], Output | Awaitable[Output]])
+"""What may run in a process: async or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,21 @@ class Stage:
         runs_in: RunsIn = ...,
     ) -> Callable[[Function], Function]: ...
 
+    @overload
+    def tier(
+        self,
+        name: str,
+        serves: None = ...,
+        *,
+        level: int | None = ...,
+        expect: Duration | None = ...,
+        target: Duration | None = ...,
+        limit_enforce: bool = ...,
+        limit: int = ...,
+        runs_in: Literal["process"],
+        warm_up: WarmUp | None = ...,
+    ) -> Callable[[AnyFunction], AnyFunction]: ...
+
     def tier(
         self,
         name: str,
@@ -134,8 +152,9 @@ class Stage:
         target: Duration | None = None,
         limit_enforce: bool = True,
         limit: int = DEFAULT_LIMIT,
-        runs_in: RunsIn = "loop",
-    ) -> Callable[[Function], Function] | None:
+        runs_in: RunsIn | Literal["process"] = "loop",
+        warm_up: WarmUp | None = None,
+    ) -> Callable[[Any], Any] | None:
         """Declare the next tier; without ``serves`` a decorator for an async function.
 
         Args:
@@ -149,7 +168,9 @@ class Stage:
                 it, it moves only when the endpoint says that it is busy.
             limit_enforce: False leaves the limit as declared, and only says where it would go.
             limit: calls in flight, for the whole fleet (of a function; an endpoint has its own).
-            runs_in: "loop", or "thread" for a function that computes.
+            runs_in: "loop", "thread" for a function that computes, or "process" for one, async or not, that may crash or
+                never return: its process is killed at the window's end. Each worker has ``limit`` such processes.
+            warm_up: with "process": what each process runs once before it serves, such as a cached function that loads the model.
 
         Raises:
             ConfigurationError: names the tier and what is wrong with it.
@@ -158,13 +179,20 @@ class Stage:
             self._declare(name, serves, level, expect, target, limit_enforce=limit_enforce)
             return None
 
-        def declare(function: Function) -> Function:
-            endpoint = CallableEndpoint(function, limit=limit, runs_in=runs_in)
+        def declare(function: Any) -> Any:
+            try:
+                endpoint = _endpoint(function, limit, runs_in, warm_up)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{self}, tier {name}: {error}") from None
             self._declare(name, endpoint, level, expect, target, limit_enforce=limit_enforce)
             return function
 
-        if runs_in not in {"loop", "thread"}:
-            raise ConfigurationError(f"{self}, tier {name}: runs_in is {runs_in!r}; it is loop or thread")
+        if runs_in not in {"loop", "thread", "process"}:
+            raise ConfigurationError(f"{self}, tier {name}: runs_in is {runs_in!r}; it is loop, thread or process")
+        if warm_up is not None and runs_in != "process":
+            raise ConfigurationError(
+                f"{self}, tier {name}: warm_up is for runs_in='process'; here, load when the module does"
+            )
         return declare
 
     def _declare(
@@ -239,6 +267,12 @@ class Stage:
             admission=self._admission,
             answers=_answers(self.tiers),
         )
+
+
+def _endpoint(function: Any, limit: int, runs_in: RunsIn | Literal["process"], warm_up: WarmUp | None) -> Endpoint:
+    if runs_in == "process":
+        return ProcessEndpoint(function, limit=limit, warm_up=warm_up)
+    return CallableEndpoint(function, limit=limit, runs_in=runs_in)
 
 
 def _answers(tiers: Iterable[Tier]) -> AnswersConfig | None:

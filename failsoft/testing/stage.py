@@ -10,7 +10,8 @@ virtual minute costs 30 ms, and 0.3 s while requests wait for a permit, because 
 wherever a test can be async: pytest-asyncio, ``IsolatedAsyncioTestCase``, ``asyncio.run``.
 
 Tiers without a double run as declared, if they are functions: ``asyncio.sleep`` in them is virtual; one that runs in a thread
-runs on the loop here, and its computing takes no time. Other endpoints speak to the world, in which time cannot jump, and need a
+or in a process runs on the loop here (its ``warm_up`` first), and its computing takes no time: that a process would be killed
+at its window is not shown. Other endpoints speak to the world, in which time cannot jump, and need a
 double.
 
 What is known of a tier's latency is its author's word (``expect``), as on a worker that has just started: a request that does not
@@ -19,6 +20,7 @@ fit it goes to a lower tier. Where the author says nothing, an :class:`~failsoft
 
 import asyncio
 import copy
+import inspect
 import itertools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -27,7 +29,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from failsoft.catalogue import Catalogue, load, parse, results_topic
-from failsoft.endpoints import Call, CallableEndpoint, Output
+from failsoft.endpoints import Call, CallableEndpoint, Output, ProcessEndpoint
 from failsoft.pipeline import Stage, Tier
 from failsoft.policy.durations import Duration, parse_duration
 from failsoft.policy.errors import ConfigurationError
@@ -82,6 +84,7 @@ async def run_stage(
     tiers = _Tiers(stage, endpoints or {})
     loop = NestedLoop()
     try:
+        await loop.run(tiers.warm_up())
         inside = await loop.run(_Inside.begin(tiers.stage(), alone))
         yield StageUnderTest(loop, inside, tiers, alone)
         await loop.run(inside.end())
@@ -174,9 +177,14 @@ class _Tiers:
         self._declared = stage
         self._called = [tier.settings.name for tier in stage.tiers if tier.settings.is_model]
         self._serving: dict[str, Double] = {
-            tier.settings.name: tier.serves.function
+            tier.settings.name: _function(tier.serves)
             for tier in stage.tiers
-            if isinstance(tier.serves, CallableEndpoint)
+            if isinstance(tier.serves, CallableEndpoint | ProcessEndpoint)
+        }
+        self._warm_ups = {
+            tier.settings.name: tier.serves.warm_up
+            for tier in stage.tiers
+            if isinstance(tier.serves, ProcessEndpoint) and tier.serves.warm_up is not None
         }
         for tier, double in doubles.items():
             self.replace(tier, double)
@@ -192,6 +200,14 @@ class _Tiers:
             known = ", ".join(self._called) or "none"
             raise ConfigurationError(f"{self._declared}: no tier {tier!r} that calls something; it has {known}")
         self._serving[tier] = double
+        self._warm_ups.pop(tier, None)
+
+    async def warm_up(self) -> None:
+        """What its process would run before it serves a tier that has no double."""
+        for warm_up in self._warm_ups.values():
+            warmed = warm_up()
+            if inspect.isawaitable(warmed):
+                await warmed
 
     def stage(self) -> Stage:
         """The stage as declared, except that each call goes to what serves its tier at that moment."""
@@ -212,6 +228,16 @@ class _Tiers:
     async def _call(self, call: Call) -> Output:
         self.calls.append(call)
         return await self._serving[call.tier](call)
+
+
+def _function(serves: CallableEndpoint | ProcessEndpoint) -> Double:
+    """What a tier would call, on the loop."""
+
+    async def call(given: Call) -> Output:
+        output = serves.function(given)
+        return await output if inspect.isawaitable(output) else output
+
+    return serves.function if isinstance(serves, CallableEndpoint) else call
 
 
 class _Inside:

@@ -11,6 +11,7 @@ from failsoft.pipeline import Stage
 from failsoft.policy.errors import ConfigurationError, MalformedRecord
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.testing import Answers, Fails, Hangs, run_stage
+from tests.endpoints import in_processes
 
 BODY = {"messages": [{"role": "user", "content": "Where is my parcel?"}]}
 SMALL = Answers({"by": "small"}, after="80ms")
@@ -155,6 +156,23 @@ async def test_a_tier_that_runs_in_a_thread_is_run_as_if_computing_took_no_time(
     async with run_stage(stage) as under_test:
         result = await under_test.send(BODY, request_class="interactive")
     assert (result.tier, result.call_seconds) == ("large", 0)
+
+
+async def test_a_tier_that_runs_in_a_process_is_run_here_once_it_is_warm():
+    stage = Pipeline("support").stage("answer")
+    stage.tier("large", runs_in="process", warm_up=in_processes.model, expect="100ms")(in_processes.count)
+    in_processes.model.cache_clear()
+    async with run_stage(stage) as under_test:
+        result = await under_test.send(BODY, request_class="interactive")
+        assert (result.tier, result.body) == ("large", {"calls": 1, "was_loaded": True})
+
+
+async def test_a_double_of_a_tier_that_runs_in_a_process_needs_no_warm_up():
+    stage = Pipeline("support").stage("answer")
+    stage.tier("large", runs_in="process", warm_up=in_processes.cannot_warm_up)(in_processes.obey)
+    async with run_stage(stage, endpoints={"large": SMALL}) as under_test:
+        result = await under_test.send(BODY, request_class="interactive")
+        assert result.body == {"by": "small"}
 
 
 async def test_every_run_is_the_same():
