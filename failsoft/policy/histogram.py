@@ -36,12 +36,12 @@ class LogHistogram:
         self.total_seconds += clamped * weight
         self.count += weight
 
-    def merge(self, other: "LogHistogram") -> None:
-        """Add all of another histogram's counts to this one."""
+    def merge(self, other: "LogHistogram", factor: float = 1.0) -> None:
+        """Add all of another histogram's counts to this one, each counting so many times."""
         for key, weight in other.counts.items():
-            self.counts[key] = self.counts.get(key, 0.0) + weight
-        self.total_seconds += other.total_seconds
-        self.count += other.count
+            self.counts[key] = self.counts.get(key, 0.0) + weight * factor
+        self.total_seconds += other.total_seconds * factor
+        self.count += other.count * factor
 
     def scale(self, factor: float) -> None:
         """Let everything that was counted so far count this many times as much."""

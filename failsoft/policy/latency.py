@@ -48,7 +48,9 @@ class LatencyWindow:
 
     def __init__(self, prior_seconds: float, *, prior_samples: int = ENOUGH_SAMPLES) -> None:
         self._prior_samples = prior_samples
-        self._prior = [prior_seconds * math.exp(PRIOR_SIGMA * _normal(i)) for i in range(ENOUGH_SAMPLES)]
+        self._prior = LogHistogram()
+        for index in range(ENOUGH_SAMPLES):
+            self._prior.add(prior_seconds * math.exp(PRIOR_SIGMA * _normal(index)))
         self._slots: deque[_Slot] = deque(maxlen=EXTENDED_SLOTS)
         self.slot_ends_at = -math.inf
         """Until then time alone does not move the figures."""
@@ -107,8 +109,8 @@ class LatencyWindow:
 
     def _fill_up(self, histogram: LogHistogram) -> None:
         missing = self._prior_samples - histogram.count
-        for seconds in self._prior if missing > 0 else ():
-            histogram.add(seconds, missing / ENOUGH_SAMPLES)
+        if missing > 0:
+            histogram.merge(self._prior, missing / ENOUGH_SAMPLES)
 
 
 def _normal(index: int) -> float:

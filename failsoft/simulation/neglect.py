@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from failsoft.policy.deadline import grant
-from failsoft.policy.events import CallFinished, DrainRequested, Event, RegisterSeen, Revoked, Verdict
+from failsoft.policy.events import CallFinished, DrainRequested, Event, Published, RegisterSeen, Revoked, Verdict
 from failsoft.policy.latency import PRIOR_SIGMA
 from failsoft.policy.outcome import Ending, Reason
 from failsoft.policy.permission import SLOW_FACTOR
@@ -171,6 +171,8 @@ class Neglect:
                 book.is_draining = True
             case CallFinished(is_over=False):
                 return  # its permit is not free yet; and it may be one of those that go with a revoked partition
+            case Published():
+                return  # nobody comes or goes by that, and no permit
         self._note_full(shell, book)
         self._check_idle(shell, book)
 

@@ -103,7 +103,7 @@ class Calls:
     @property
     def parts_at(self) -> float:
         """When the first has to go on without its call; infinite if nobody has to."""
-        return min((call.parts_at for call in self._crowded.values()), default=math.inf)
+        return min((call.parts_at for call in self._crowded.values()), default=math.inf) if self._crowded else math.inf
 
     def parting(self, *, now: float) -> Iterator[tuple[CallUnderWay, Errand]]:
         """Calls of which somebody has to go on now."""

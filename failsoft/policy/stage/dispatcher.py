@@ -273,7 +273,7 @@ class Dispatcher:
             ):  # and has taken nobody: the lanes say from when it may, and the urgent have their own instant
                 opens_at = self._idle_until[tier] if self._waiting else math.inf
             at = min(at, opens_at, endpoint.sync_at, endpoint.latency.slot_ends_at)
-        for lane in self._lanes.values():
+        for lane in self._lanes.values() if self._waiting else ():
             if lane.entries:
                 at = min(at, lane.entries[0].deadline_at - self._hopeless_below[lane.floor])
         return max(at, now) + GRAIN_SECONDS

@@ -89,6 +89,8 @@ class StageMachine:
         self._calls = Calls(self._dispatcher)
         self._offsets = OffsetLedger()
         self._commit_at = float("-inf")
+        self._look_at = math.inf
+        """When time alone may change what becomes of those who wait, or are called."""
         self._is_draining = False
         self._now = 0.0
         self._actions: list[Action] = []
@@ -110,10 +112,12 @@ class StageMachine:
         """Take one event in and say what to do. ``now`` is monotonic seconds and never goes back."""
         self._now = now
         self._handlers[type(event)](event)
-        if self._calls.are_shared:
-            self._part()
-        self._sync()
-        self._dispatch()
+        if type(event) is not Published:  # which every second event is, and changes nothing for those who wait
+            if self._calls.are_shared:
+                self._part()
+            self._sync()
+            self._dispatch()
+            self._look_at = min(self._dispatcher.next_wakeup(), self._calls.parts_at)
         if now >= self._commit_at:
             self._commit()
         actions, self._actions = self._actions, []
@@ -122,7 +126,7 @@ class StageMachine:
     def next_wakeup(self) -> float | None:
         """When to send Tick if nothing else happens; None: not at all."""
         commit_at = self._commit_at if self._offsets.has_uncommitted else math.inf
-        at = min(self._dispatcher.next_wakeup(), self._calls.parts_at, commit_at)
+        at = min(self._look_at, commit_at)
         return None if math.isinf(at) else at
 
     def room(self) -> Mapping[ClassName, int]:
