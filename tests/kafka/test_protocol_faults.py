@@ -304,13 +304,13 @@ async def test_a_fetch_that_is_refused_is_repeated_and_nothing_is_skipped(cluste
 
 
 async def test_a_leader_that_moves_is_followed_by_the_fetcher(cluster, member, sender):
-    topic = member.topics["batch"]
-    seen = 0
-    for broker in (2, 1, 2):
-        cluster.lead(topic, broker)
-        await send(sender, topic, seen)
-        await until(lambda: len(member.listener.taken) == len(set(member.listener.offsets(BATCH))) > seen)
-        seen += 1
+    async def arrived(offset: int) -> None:
+        await until(lambda: offset in member.listener.offsets(BATCH))
+
+    for number, broker in enumerate((2, 1, 2)):
+        cluster.lead(member.topics["batch"], broker)
+        await send(sender, member.topics["batch"], number)
+        await arrived(number)
     assert member.listener.offsets(BATCH) == [0, 1, 2]
 
 
