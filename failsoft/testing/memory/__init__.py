@@ -15,8 +15,8 @@ the simulator and for this; here is only the asyncio face of it. It stands in fo
 What Kafka itself does is tested on a real one, and what both must do alike is one suite that runs on both (tests/conformance).
 
 Out of its scope, on purpose: a topic that does not exist is an error here, and waited for there. Records without a key go to
-partition 0, and keys to other numbers than Kafka's hash gives them. Nothing expires and nothing is compacted. There is one broker,
-which forgets nothing while it lives, and no clock but its own, so no clock offset is measured.
+partition 0, and keys to other numbers than Kafka's hash gives them. Nothing expires and nothing is compacted. There is one
+broker, which forgets nothing while it lives, and no clock but its own, so no clock offset is measured.
 """
 
 from failsoft.testing.memory.broker import MemoryBroker, MemoryLink

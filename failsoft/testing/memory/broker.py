@@ -8,6 +8,7 @@ link's business.
 import asyncio
 import itertools
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -69,6 +70,8 @@ class MemoryBroker:
 
     def __init__(self, catalogue: Catalogue, clock: Clock, *, session_seconds: float = SESSION_SECONDS) -> None:
         self.clock = clock
+        self.context = copy_context()
+        """In which its timers run: it is a process of its own, whoever speaks to it."""
         self.topics = {name: MemoryTopic(1) for name in catalogue.reply_topics}
         for spec in catalogue.wanted_topics():
             largest = spec.config.get(_LARGEST)
@@ -140,6 +143,7 @@ class Coordinator:
         self.on_append: dict[Partition, Callable[[ClassName], None]] = {}
         self._classes_by_topic = {topic: name for name, topic in topics.items()}
         self._clock = broker.clock
+        self._context = broker.context
         self._assignments = itertools.count(1)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -170,4 +174,5 @@ class Coordinator:
         if self._timer is not None:
             self._timer.cancel()
         due = self.group.next_due()
-        self._timer = None if due is None else asyncio.get_running_loop().call_at(due, self.settle)
+        call_at = asyncio.get_running_loop().call_at
+        self._timer = None if due is None else call_at(due, self.settle, context=self._context)

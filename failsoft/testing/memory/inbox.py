@@ -5,6 +5,7 @@ The member and the fetchers are those of the simulated processes; this gives the
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from typing import Any
 
 from failsoft.kafka import Fetched, InboxListener
@@ -127,11 +128,15 @@ class MemoryInbox:
 
 
 class _Life:
-    """A process on the running loop: its clock, and timers that do nothing after its end."""
+    """A process on the running loop: its clock, and timers that do nothing after its end.
+
+    Whoever makes it is the process: its timers run in that context, also those that a word from the broker sets.
+    """
 
     def __init__(self, on_error: Callable[[Exception], None]) -> None:
         self.is_on = True
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
         self._on_error = on_error
 
     @property
@@ -141,7 +146,7 @@ class _Life:
 
     def later(self, instant: float, call: Callable[..., None], *args: Any) -> None:
         """Set a timer."""
-        self._loop.call_at(instant, self._fire, call, args)
+        self._loop.call_at(instant, self._fire, call, args, context=self._context)
 
     def end(self) -> None:
         """Let no timer do anything any more."""
