@@ -84,6 +84,18 @@ async def leaders(connection: Connection, topics: Collection[str]) -> dict[Place
         }
 
 
+async def lagging(connection: Connection, topics: Collection[str]) -> set[Place]:
+    """Which partitions have a replica that is not in sync, or no leader."""
+    async with _admin(connection) as admin:
+        described = await admin.describe_topics(sorted(topics))
+        return {
+            (topic["topic"], partition["partition"])
+            for topic in described
+            for partition in topic["partitions"]
+            if partition["leader"] < 0 or len(partition["isr"]) < len(partition["replicas"])
+        }
+
+
 async def coordinator(connection: Connection, group: str) -> int:
     """Which node coordinates a group."""
     async with _admin(connection) as admin:

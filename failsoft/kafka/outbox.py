@@ -21,7 +21,7 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer
@@ -121,6 +121,7 @@ class Outbox:
         attempt_seconds: how often the producer's health is looked at while a record waits.
         unanswered_seconds: how long a record may wait before the producer counts as stuck.
         missing_seconds: how long a topic that brokers do not know is waited for.
+        wall_clock: epoch seconds, as this process reads them, right or wrong: what the broker's clock is measured against.
     """
 
     def __init__(
@@ -130,11 +131,13 @@ class Outbox:
         attempt_seconds: float = ATTEMPT_SECONDS,
         unanswered_seconds: float = UNANSWERED_SECONDS,
         missing_seconds: float = MISSING_SECONDS,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._connection = connection
         self._attempt_seconds = attempt_seconds
         self._unanswered_seconds = unanswered_seconds
         self._missing_seconds = missing_seconds
+        self._wall_clock = wall_clock
         self._line: _Line | None = None
         self._connecting = asyncio.Lock()
         self._closed = asyncio.Event()
@@ -223,7 +226,7 @@ class Outbox:
 
     async def _deliver(self, line: _Line, record: _Record) -> Acknowledged:
         """Hand the record to the producer, await its future, and judge what comes back."""
-        sent_at, began = time.time(), time.monotonic()
+        sent_at, began = self._wall_clock(), time.monotonic()
         try:
             future = await line.producer.send(
                 record.topic,

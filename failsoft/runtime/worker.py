@@ -95,7 +95,7 @@ async def run_worker(
         connection, [*written, *catalogue.reply_topics]
     )  # a send to a topic that is not there waits for ever
     async with contextlib.AsyncExitStack() as closing:
-        outbox = Outbox(connection)
+        outbox = Outbox(connection, wall_clock=clock.wall)
         await outbox.start()
         closing.push_async_callback(outbox.close)
         await outbox.send(written[-1], key=None, value=b"", headers=[("ce_type", CLOCK_PROBE_TYPE.encode())])

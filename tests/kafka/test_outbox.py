@@ -63,6 +63,14 @@ async def test_an_acknowledgement_tells_where_and_when_and_what_the_broker_s_clo
     assert await log_of(connection, topic) == {(1, 0): b"v", (1, 1): b"w"}
 
 
+async def test_the_broker_s_clock_is_measured_against_the_clock_that_this_process_goes_by(connection, topic):
+    outbox = Outbox(connection, wall_clock=lambda: time.time() - 90.0)
+    await outbox.start()
+    await outbox.send(topic, key=b"k", value=b"v")
+    await outbox.close()
+    assert outbox.clock_offset.seconds == pytest.approx(90.0, abs=5.0)
+
+
 @pytest.mark.parametrize("error", [OutOfOrderSequenceNumber, UnknownError])
 async def test_after_an_error_that_the_producer_does_not_retry_the_next_one_sends(connection, outbox, topic, error):
     await outbox.send(topic, key=b"k", value=b"0", partition=0)
