@@ -4,6 +4,7 @@ import typer
 
 from failsoft.cli import config, topics
 from failsoft.cli.broker import broker
+from failsoft.cli.check_history import check_history
 from failsoft.cli.demo import demo
 from failsoft.cli.doctor import doctor
 from failsoft.cli.model_server import model_server
@@ -19,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(config.app, name="config")
 app.add_typer(topics.app, name="topics")
 app.command()(broker)
+app.command()(check_history)
 app.command()(demo)
 app.command()(doctor)
 app.command()(model_server)

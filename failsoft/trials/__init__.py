@@ -12,6 +12,8 @@ served_models  the model server of a trial: its faults and its account
 ledger         accepted against ended: lost, repeated, phantom, in time, how long
 demo           the story of ``failsoft demo``
 report         what a demo has shown as a table, and as the keys of ``--json``
+history        what everybody in a trial did and saw, on disk, written while faults strike
+checks         the judge of a history: every invariant by name
 batch_run      ``failsoft run``: a batch file to its last output line
 =============  =====================================================================================
 """

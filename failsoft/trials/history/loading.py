@@ -82,7 +82,9 @@ def load_history(folder: Path) -> History:
     """
     history = History(_trial(folder / TRIAL_FILE))
     history.producers = {path.name: list(_lines(path, _PRODUCER)) for path in _files(folder, "producer-*.jsonl")}
-    history.workers = {path.name: list(_lines(path, _WORKER)) for path in _files(folder, "worker-*.jsonl")}
+    history.workers = {
+        path.name: list(_lines(path, _WORKER)) for path in _files(folder, f"worker-*.{history.trial.stage}.jsonl")
+    }
     history.readers = {path.name: list(_lines(path, _READER)) for path in _files(folder, "reader-*.jsonl")}
     for path in _files(folder, "faults.jsonl"):
         history.faults = list(_lines(path, _FAULT))
