@@ -3,6 +3,10 @@
 Only the record in ``<pipeline>.results`` (and the dead letter, where there is one) gates the offset. A reply to a topic that
 the sender named is one bounded attempt, and only to topics that topics.yaml allows: a free reply topic would let any sender
 write anywhere.
+
+A dead letter that its topic refuses, or an end that fits every topic and is refused all the same, means that somebody has set the
+topic wrong. Giving it up would lose it, and so would ending the worker, which the record would end again. So it waits, its
+offset uncommitted, and is tried again until the topic is mended; each attempt is logged as an error.
 """
 
 import asyncio
@@ -30,6 +34,9 @@ log = structlog.get_logger("failsoft.publisher")
 
 REPLY_SECONDS = 5.0
 """For one reply: it gates nothing, so it must not pile up either."""
+
+REFUSED_SECONDS = 5.0
+"""Between two attempts at a topic that is set wrong: a person mends it, in minutes."""
 
 MESSAGES = {
     Reason.DEADLINE_PASSED: "the deadline passed before a tier could serve the request",
@@ -79,18 +86,27 @@ class Publisher:
             How it really ended: an answer that fits no result makes it fail.
         """
         if ending.dead_letter:
-            await self._send(dead_letters_topic(self._pipeline), encode_dead_letter(self._dead_letter(held)))
+            letter = encode_dead_letter(self._dead_letter(held))
+            await self._send_until_taken(dead_letters_topic(self._pipeline), letter)
         ending, record = self._result(held, ending, end, shared_with)
         try:
             await self._send(results_topic(self._pipeline), record)
         except RecordRefused:
             ending, record = self._unusable(held, ending)
-            await self._send(results_topic(self._pipeline), record)
+            await self._send_until_taken(results_topic(self._pipeline), record)
         await self._reply(held, record)
         return ending
 
     async def _send(self, topic: str, record: Record) -> None:
         await self._outbox.send(topic, key=record.key, value=record.value, headers=record.headers)
+
+    async def _send_until_taken(self, topic: str, record: Record) -> None:
+        while True:
+            try:
+                return await self._send(topic, record)
+            except RecordRefused as error:
+                log.error("topic_refuses", topic=topic, error=str(error), next_attempt_seconds=REFUSED_SECONDS)
+            await asyncio.sleep(REFUSED_SECONDS)
 
     async def _reply(self, held: Held, record: Record) -> None:
         topic = held.envelope.reply_to

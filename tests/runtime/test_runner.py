@@ -120,6 +120,31 @@ async def test_a_malformed_record_is_a_dead_letter_first_and_a_result_then():
 
 
 @in_virtual_time
+async def test_a_dead_letter_that_the_topic_refuses_is_tried_again_and_nothing_of_its_record_goes_on_before():
+    stand = await Stand.of(a_pipeline(answers))
+    stand.outbox.refuse = [RecordRefused("the topic takes nothing") for _ in range(3)]
+    stand.send(value=b"{")
+    await stand.settle(1.0)
+    assert stand.outbox.sent == []
+    assert stand.inbox.committed == []
+    await stand.settle(60.0)
+    assert [topic for topic, *_ in stand.outbox.sent] == ["demo.dead-letters", "demo.results"]
+    assert stand.inbox.committed == [{HEAD: (1, 1)}]
+    await stand.runner.close()
+
+
+@in_virtual_time
+async def test_a_result_that_the_topic_refuses_at_any_size_is_tried_again():
+    stand = await Stand.of(a_pipeline(answers))
+    stand.outbox.refuse = [RecordRefused("the topic takes nothing") for _ in range(4)]
+    stand.send()
+    await stand.settle(60.0)
+    assert [(r.outcome, r.reason) for r in stand.outbox.results()] == [(Outcome.FAILED, Reason.ANSWER_UNUSABLE)]
+    assert stand.inbox.committed == [{HEAD: (1, 1)}]
+    await stand.runner.close()
+
+
+@in_virtual_time
 async def test_an_answer_that_the_broker_refuses_ends_as_failed():
     stand = await Stand.of(a_pipeline(answers))
     stand.outbox.refuse = [RecordRefused("too large")]
