@@ -7,6 +7,7 @@ from failsoft.cli.broker import broker
 from failsoft.cli.check_history import check_history
 from failsoft.cli.demo import demo
 from failsoft.cli.doctor import doctor
+from failsoft.cli.faults import faults
 from failsoft.cli.model_server import model_server
 from failsoft.cli.predict import predict
 from failsoft.cli.results import results
@@ -23,6 +24,7 @@ app.command()(broker)
 app.command()(check_history)
 app.command()(demo)
 app.command()(doctor)
+app.command()(faults)
 app.command()(model_server)
 app.command()(predict)
 app.command()(results)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from failsoft.kafka import operations
 from failsoft.policy.errors import EnvironmentFailure
-from failsoft.trials.faults.site import NotHere, Site, Strike
+from failsoft.trials.faults.site import NotHere, Site, Strike, persist
 
 FILLER = "filler"
 PIECE = b"\0" * (1 << 20)
@@ -19,7 +19,8 @@ PIECE = b"\0" * (1 << 20)
 async def leader_killed(site: Site, strike: Strike) -> None:
     """SIGKILL for whoever leads a partition that matters now: of requests, of results, of the group's offsets."""
     topics = [*site.all_topics, "__consumer_offsets"]
-    led = {place: node for place, node in (await operations.leaders(site.connection, topics)).items() if node > 0}
+    found = await persist(lambda: operations.leaders(site.connection, topics))
+    led = {place: node for place, node in found.items() if node > 0}
     if not led:
         raise EnvironmentFailure("no partition has a leader")
     topic = strike.rng.choice(sorted({topic for topic, _ in led}))

@@ -5,15 +5,16 @@ it is invalid, or, where it kills the process that works on it, failed after thr
 """
 
 import asyncio
+from collections.abc import Mapping
 
-from failsoft.catalogue import dead_letters_topic
+from failsoft.catalogue import DescribedTopic, TopicSpec, dead_letters_topic
 from failsoft.kafka import operations
 from failsoft.kafka.admin import Admin
 from failsoft.policy.request import ClassName
 from failsoft.trials.faults.pipeline import KILLER
 from failsoft.trials.faults.pipeline import NAME as PIPELINE
-from failsoft.trials.faults.site import NotHere, Site, Strike
-from failsoft.trials.history import Unreadable, dump_topic
+from failsoft.trials.faults.site import NotHere, Site, Strike, persist
+from failsoft.trials.history import Unreadable
 
 OVERSIZED_BYTES = 1_100_000
 """Above what a worker reads (1,000,000), below what the topic takes (1.25 MiB)."""
@@ -65,16 +66,24 @@ async def dead_letters_unwritable(site: Site, strike: Strike) -> None:
     The record has to wait: given up without a dead letter it would be lost for those who look into them.
     """
     topic = dead_letters_topic(PIPELINE)
+    before = (await persist(lambda: _described(site, topic))).overrides
     strike.begins(topic)
-    async with Admin(site.connection) as admin:
-        before = (await admin.describe([topic])).topics[topic].overrides
-        await admin.set_config({topic: {**before, LIMIT: "1"}})
     try:
+        await persist(lambda: _set(site, topic, {**before, LIMIT: "1"}))
         site.callers.poison(_any_class(site, strike), strike.rng.randbytes(200))
         await strike.lasts()
     finally:
-        async with Admin(site.connection) as admin:
-            await admin.set_config({topic: before})
+        await persist(lambda: _set(site, topic, before))
+
+
+async def _described(site: Site, topic: str) -> DescribedTopic:
+    async with Admin(site.connection) as admin:
+        return (await admin.describe([topic])).topics[topic]
+
+
+async def _set(site: Site, topic: str, config: Mapping[str, str]) -> None:
+    async with Admin(site.connection) as admin:
+        await admin.set_config({topic: config})
 
 
 async def topic_recreated(site: Site, strike: Strike) -> None:
@@ -90,21 +99,25 @@ async def topic_recreated(site: Site, strike: Strike) -> None:
     try:
         await site.callers.flush(topic)
         await _write_down(site, strike, topic)
-        await operations.delete_topic(site.connection, topic)
+        await persist(lambda: operations.delete_topic(site.connection, topic))
         await strike.lasts()
     finally:
-        async with Admin(site.connection) as admin:
-            await admin.create([spec])
+        await persist(lambda: _create(site, spec))
         strike.recreated = [topic]
         site.incarnations[topic] = site.incarnations.get(topic, 0) + 1
         site.callers.release(topic)
 
 
+async def _create(site: Site, spec: TopicSpec) -> None:
+    async with Admin(site.connection) as admin:
+        await admin.create([spec])
+
+
 async def _write_down(site: Site, strike: Strike, topic: str) -> None:
     """Dump the topic, and say what of it may never be read: all from where the group has got to."""
     incarnation = site.incarnations.get(topic, 0)
-    await dump_topic(site.connection, site.folder, site.trial, topic, incarnation=incarnation)
-    committed = await operations.committed(site.connection, site.trial.group)
+    await site.dump(topic)
+    committed = await persist(lambda: operations.committed(site.connection, site.trial.group))
     strike.unreadable = [
         Unreadable(
             topic, number, committed[topic, number].offset if (topic, number) in committed else 0, None, incarnation

@@ -2,9 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from failsoft.catalogue import Catalogue, dead_letters_topic, results_topic
 from failsoft.kafka import Connection, operations
@@ -13,11 +16,16 @@ from failsoft.testing.ensemble import Ensemble
 from failsoft.trials.faults.callers import Callers
 from failsoft.trials.faults.crew import Crew
 from failsoft.trials.faults.pipeline import NAME, STAGE
-from failsoft.trials.history import Trial, Unreadable
+from failsoft.trials.history import Trial, Unreadable, dump_topic
 from failsoft.trials.served_models import ServedModels
 
 IN_SYNC_SECONDS = 30.0
+PERSIST_SECONDS = 60.0
+RETRY_SECONDS = 0.5
 LOOK_SECONDS = 0.2
+
+
+T = TypeVar("T")
 
 
 class NotHere(Exception):  # noqa: N818 - a fact of the machine
@@ -108,3 +116,35 @@ class Site:
             return not await operations.lagging(self.connection, [*self.all_topics, "__consumer_offsets"])
         except EnvironmentFailure:
             return False
+
+    async def dump(self, topic: str) -> None:
+        """Write all records of a topic into the history, whole: what was begun and cut off is begun again."""
+        incarnation = self.incarnations.get(topic, 0)
+
+        async def attempt() -> None:
+            with tempfile.TemporaryDirectory(prefix="dump-", dir=self.folder) as beside:
+                await dump_topic(self.connection, Path(beside), self.trial, topic, incarnation=incarnation)
+                _move_all(Path(beside), self.folder)
+
+        await persist(attempt)
+
+
+def _move_all(source: Path, target: Path) -> None:
+    for file in source.iterdir():
+        file.rename(target / file.name)
+
+
+async def persist(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Do what an operator does, again until it works: another fault may be in its way.
+
+    Raises:
+        EnvironmentFailure: it has not worked for a minute.
+    """
+    ends_at = time.monotonic() + PERSIST_SECONDS
+    while True:
+        try:
+            return await attempt()
+        except EnvironmentFailure:
+            if time.monotonic() > ends_at:
+                raise
+        await asyncio.sleep(RETRY_SECONDS)

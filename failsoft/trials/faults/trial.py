@@ -38,7 +38,7 @@ from failsoft.trials.faults.readers import Reader
 from failsoft.trials.faults.schedule import Schedule
 from failsoft.trials.faults.site import Site
 from failsoft.trials.faults.strike import Strikes
-from failsoft.trials.history import FaultHistory, Limits, OffsetHistory, Trial, TrialClass, dump_topic, write_trial
+from failsoft.trials.history import FaultHistory, Limits, OffsetHistory, Trial, TrialClass, write_trial
 from failsoft.trials.served_models import ServedModels
 
 TARGET = "failsoft.trials.faults.pipeline:pipeline"
@@ -240,7 +240,7 @@ async def _write_down(site: Site, folder: Path, *, number: int) -> None:
     async with newcomer:
         await newcomer.finished()
     for topic in site.trial.topics:
-        await dump_topic(site.connection, folder, site.trial, topic, incarnation=site.incarnations.get(topic, 0))
+        await site.dump(topic)
 
 
 async def _sample(site: Site, history: OffsetHistory) -> None:
