@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant
 
 CALLS = "tests/runtime/test_calls.py"
+CONFORMANCE = "tests/conformance/test_conformance.py"
 INBOX = "tests/kafka/test_inbox.py"
 INVARIANTS = "tests/simulation/test_invariants.py"
 RUNNER = "tests/runtime/test_runner.py"
@@ -84,6 +85,30 @@ _KAFKA = (
     ),
 )
 
+_MEMORY = (
+    Mutant(
+        "has a broker in memory that takes commits back",
+        "failsoft/simulation/member.py",
+        "if offset > self._committed.get(place, -1)",
+        "if offset >= 0",
+        (f"{CONFORMANCE}::test_a_lower_offset_of_the_same_assignment_counts_as_taken_and_rewinds_nothing[memory]",),
+    ),
+    Mutant(
+        "has a broker in memory that begins past the end of a log",
+        "failsoft/simulation/member.py",
+        "return committed if committed <= self._coordinator.logs[partition].end else 0",
+        "return committed",
+        (f"{CONFORMANCE}::test_a_commit_past_the_end_of_the_log_begins_at_its_beginning[memory]",),
+    ),
+    Mutant(
+        "has readers of the broker in memory that never forget",
+        "failsoft/testing/memory/results.py",
+        "FirstSeen(horizon_seconds=horizon_seconds, limit=limit)",
+        "FirstSeen(horizon_seconds=HORIZON_SECONDS, limit=limit)",
+        (f"{CONFORMANCE}::test_a_repeat_further_away_than_the_horizon_is_seen_again[memory]",),
+    ),
+)
+
 _SIMULATION = (
     Mutant(
         "simulates a group that takes commits of old generations",
@@ -124,4 +149,4 @@ _SIMULATION = (
     ),
 )
 
-SHELLS = (*_RUNTIME, *_KAFKA, *_SIMULATION)
+SHELLS = (*_RUNTIME, *_KAFKA, *_MEMORY, *_SIMULATION)
