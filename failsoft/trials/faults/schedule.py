@@ -9,16 +9,25 @@ each fault its lane pauses for an exponentially distributed time. In a lane the 
 each as often as any other, until the lane is through; what is rare by nature (a topic made anew, forgotten offsets, a full disk)
 comes once a cycle.
 
+Every second burst is **single file**: all kinds in one shuffled order, one at a time, ten seconds apart. There one sees
+how long it takes to recover from each, which nobody can tell where several are at work.
+
 A **smoke** is one burst in which each kind strikes once, as soon as its lane is free.
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Generic, TypeVar
 
 CYCLE_SECONDS = 300.0
 QUIET_SHARE = 0.3
+BETWEEN_SECONDS = 10.0
+"""In single file: twice as long as the window in which a checker looks for results in time."""
+SINGLE_FILE = "single file"
+
+K = TypeVar("K")
 
 
 class Kind(StrEnum):
@@ -162,11 +171,17 @@ def draw_schedule(seconds: float, *, seed: int, is_smoke: bool = False, lanes: M
     """
     rng = random.Random(seed)
     bursts = _bursts(seconds)
-    faults: list[Planned] = []
+    if is_smoke:
+        faults = [fault for name, lane in lanes.items() for fault in _once_each(name, lane, rng)]
+        return Schedule(seconds, bursts, tuple(faults))
+    faults = []
     for name, lane in lanes.items():
-        deck = _Deck(lane, rng)
-        for burst in bursts[:1] if is_smoke else bursts:
-            faults += _once_each(name, lane, rng) if is_smoke else _in_burst(name, lane, burst, deck, rng)
+        deck = _Deck(lane.often, rng)
+        for burst in bursts[::2]:
+            faults += _in_burst(name, lane, burst, deck, rng)
+    everything = _Deck({(name, kind): each for name, lane in lanes.items() for kind, each in _all(lane)}, rng)
+    for burst in bursts[1::2]:
+        faults += _single_file(lanes, burst, everything, rng)
     return Schedule(seconds, bursts, tuple(sorted(faults, key=lambda each: each.at_seconds)))
 
 
@@ -176,26 +191,44 @@ def _bursts(seconds: float) -> tuple[Burst, ...]:
     return tuple(Burst(n * cycle, (n + 1 - QUIET_SHARE) * cycle) for n in range(count))
 
 
-class _Deck:
-    """The kinds of a lane, shuffled anew each time all have been drawn."""
+class _Deck(Generic[K]):
+    """What may be drawn, and how long it lasts: shuffled anew each time all have been drawn."""
 
-    def __init__(self, lane: Lane, rng: random.Random) -> None:
-        self._kinds = list(lane.often.items())
+    def __init__(self, lasts: Mapping[K, float], rng: random.Random) -> None:
+        self._all = list(lasts.items())
         self._rng = rng
-        self._left: list[tuple[Kind, float]] = []
+        self._left: list[tuple[K, float]] = []
 
-    def draw(self) -> tuple[Kind, float]:
+    def draw(self) -> tuple[K, float]:
         if not self._left:
-            self._left = self._rng.sample(self._kinds, len(self._kinds))
+            self._left = self._rng.sample(self._all, len(self._all))
         return self._left.pop()
 
 
+def _all(lane: Lane) -> Iterable[tuple[Kind, float]]:
+    return (*lane.often.items(), *lane.once.items())
+
+
 def _once_each(name: str, lane: Lane, rng: random.Random) -> Iterator[Planned]:
-    for kind, seconds in {**lane.often, **lane.once}.items():
+    for kind, seconds in _all(lane):
         yield Planned(name, kind, 0.0, seconds, rng.getrandbits(32))
 
 
-def _in_burst(name: str, lane: Lane, burst: Burst, deck: _Deck, rng: random.Random) -> Sequence[Planned]:
+def _single_file(
+    lanes: Mapping[str, Lane], burst: Burst, deck: _Deck[tuple[str, Kind]], rng: random.Random
+) -> Iterator[Planned]:
+    """Fill a burst with one fault after another, in a lane of their own."""
+    at = burst.begins + BETWEEN_SECONDS
+    while True:
+        (name, kind), seconds = deck.draw()
+        beyond = lanes[name].seconds_beyond
+        if at + seconds + beyond > burst.ends:
+            return
+        yield Planned(SINGLE_FILE, kind, at, seconds, rng.getrandbits(32))
+        at += seconds + beyond + BETWEEN_SECONDS
+
+
+def _in_burst(name: str, lane: Lane, burst: Burst, deck: _Deck[Kind], rng: random.Random) -> Sequence[Planned]:
     """Fill a burst; the rare kinds stand at drawn places among the others."""
     rare = sorted((rng.uniform(burst.begins, burst.ends), kind, seconds) for kind, seconds in lane.once.items())
     faults: list[Planned] = []
