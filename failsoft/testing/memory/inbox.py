@@ -9,6 +9,7 @@ from contextvars import copy_context
 from typing import Any
 
 from failsoft.kafka import Fetched, InboxListener
+from failsoft.policy.progress import Marks, Progress
 from failsoft.policy.request import ClassName, Partition, RecordId
 from failsoft.simulation.intake import Intake
 from failsoft.simulation.member import Member
@@ -65,10 +66,12 @@ class MemoryInbox:
         """Wait until a call of the listener ends on an error, and raise it; return when the inbox is stopped."""
         await asyncio.shield(self._failure)
 
-    async def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> frozenset[Partition]:
-        """Commit partition -> (assignment, offset); return the partitions whose offset the group now has."""
-        await asyncio.sleep(self.link.seconds)
-        return self._member.commit(offsets) if self._life.is_on else frozenset()
+    async def commit(self, marks: Marks) -> frozenset[Partition]:
+        """Commit; return the partitions whose mark the group now has."""
+        await asyncio.sleep(self.link.seconds / 2)
+        taken = self._member.commit(marks) if self._life.is_on else frozenset()
+        await asyncio.sleep(self.link.seconds / 2)
+        return taken if self.link.is_up else frozenset()
 
     def wake(self, request_class: ClassName) -> None:
         """Say that there may be room again."""
@@ -76,10 +79,10 @@ class MemoryInbox:
 
     # The member tells.
 
-    def assigned(self, positions: Mapping[Partition, int], assignment: int, share: float) -> None:
+    def assigned(self, positions: Mapping[Partition, Progress], assignment: int, share: float) -> None:
         """Tell the listener first, then begin to fetch."""
         self._listener.assigned(positions, assignment, share)
-        self._intake.gain(positions)
+        self._intake.gain({partition: progress.offset for partition, progress in positions.items()})
 
     def revoked(self, partitions: frozenset[Partition], share: float) -> None:
         """Stop to fetch first, then tell the listener."""
@@ -88,7 +91,7 @@ class MemoryInbox:
 
     def rebalance_began(self) -> None:
         """Commit what is done while the group still knows us as the owner."""
-        self._member.commit(self._listener.offsets_to_commit())
+        self._member.commit(self._listener.marks_to_commit())
 
     # The fetchers tell.
 
