@@ -20,7 +20,7 @@ from failsoft.kafka.connection import names_a_broker
 from failsoft.kafka.reach import Reached, reach
 from failsoft.pipeline import Pipeline, load_pipeline
 from failsoft.policy.errors import ConfigurationError, EnvironmentFailure, FailsoftError
-from failsoft.runtime.worker import CLOCK_PROBE_TYPE
+from failsoft.runtime.clock_probe import PROBE_TYPE
 from failsoft.testing.java import find_java
 
 ANSWER_SECONDS = 10.0
@@ -177,7 +177,7 @@ async def _clock(connection: Connection, topic: str) -> Check:
         async with asyncio.timeout(ANSWER_SECONDS):
             await outbox.start()
             acknowledged = await outbox.send(
-                topic, key=None, value=b"", headers=[("ce_type", CLOCK_PROBE_TYPE.encode())]
+                topic, key=None, value=b"", headers=[("ce_type", PROBE_TYPE.encode())]
             )
     except (FailsoftError, TimeoutError) as error:
         reason = str(error) or f"no acknowledgement within {ANSWER_SECONDS:g} s"

@@ -22,6 +22,7 @@ from failsoft.kafka import Connection, Inbox, Outbox, partition_counts
 from failsoft.pipeline import Pipeline, Stage
 from failsoft.policy.errors import ConfigurationError
 from failsoft.runtime.clock import Clock
+from failsoft.runtime.clock_probe import measure_clock
 from failsoft.runtime.configuration import configure, resize_endpoints
 from failsoft.runtime.health import HealthServer
 from failsoft.runtime.metrics import Metrics
@@ -35,8 +36,6 @@ DRAIN_SECONDS = 20.0
 """To finish calls that have begun: most model calls end in it, and orchestrators kill after 30."""
 SESSION_SECONDS = 6.0
 """After how long others take over from a worker that died."""
-CLOCK_PROBE_TYPE = "failsoft.clockprobe.v1"
-"""One record at start, whose acknowledgement tells this host's clock against the broker's before a deadline is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ async def run_worker(
         outbox = Outbox(connection, wall_clock=clock.wall)
         await outbox.start()
         closing.push_async_callback(outbox.close)
-        await outbox.send(written[-1], key=None, value=b"", headers=[("ce_type", CLOCK_PROBE_TYPE.encode())])
+        await measure_clock(outbox, written[-1])
         runners = []
         for stage, policy in zip(stages, policies, strict=True):
             resize_endpoints(stage, policy)
