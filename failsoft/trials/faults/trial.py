@@ -26,6 +26,7 @@ from pathlib import Path
 from failsoft.catalogue import Catalogue, dead_letters_topic, parse, results_topic
 from failsoft.kafka import Connection, admin, operations, partition_counts
 from failsoft.policy.errors import ConfigurationError, EnvironmentFailure
+from failsoft.policy.outcome import Reason
 from failsoft.testing.artifacts import KAFKA_VERSION
 from failsoft.testing.ensemble import Ensemble
 from failsoft.testing.model_server import ModelSettings
@@ -53,8 +54,8 @@ SAMPLE_SECONDS = 1.0
 LOOK_SECONDS = 0.2
 TELL_SECONDS = 10.0
 SMALL_DISK_MEGABYTES = 512
-GIVES_KILLERS_UP = False
-"""Until a record that crashed its worker three times is given up, one that always does would end the trial."""
+GIVES_KILLERS_UP = "POISON" in Reason.__members__
+"""Where a record that has crashed three workers is not given up, one that always does would end the trial."""
 PARTITIONS = 6
 MODELS = {
     "large": ModelSettings(slots=LARGE_SLOTS, queue=LARGE_SLOTS, median_seconds=0.06, sigma=0.35),
