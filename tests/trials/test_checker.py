@@ -11,14 +11,18 @@ from hypothesis import strategies as st
 from failsoft.policy.breaker_states import State
 from failsoft.runtime.worker_history import BreakerLine, CommittedLine, ExecuteLine, PublishedLine, TookLine
 from failsoft.trials.checks import Judgement, Standing, judge
-from failsoft.trials.history import History
+from failsoft.trials.history import History, Unreadable
 from failsoft.trials.history.lines import (
     DeadLetterLine,
+    FaultBeginLine,
+    FaultEndLine,
     InvokeLine,
     OkLine,
+    ReaderStartLine,
     RequestLine,
     ResultLine,
     ShownLine,
+    UnknownLine,
 )
 from failsoft.trials.history.loading import Dump
 from tests.trials.histories import BEGAN_AT, DEAD_LETTERS, EVERY_SECONDS, PRODUCER, READER, RESULTS, TOPICS, WORKERS
@@ -379,3 +383,247 @@ def test_a_single_breach_is_found_in_any_history(seed: int, breach) -> None:
     history = drawn(seed)
     seeded(history, random.Random(seed))
     assert name in broken(judge(history))
+
+
+# What is no breach.
+
+
+def test_a_send_of_which_nothing_is_known_may_have_a_result_and_need_not() -> None:
+    history = drawn()
+    history.producers[PRODUCER] += [
+        InvokeLine(ENDS_AT, ENDS_AT, 9001, "id-9001", TOPICS["fast"], "fast"),
+        UnknownLine(ENDS_AT + 10, ENDS_AT + 10, 9001, "timeout"),
+        InvokeLine(ENDS_AT, ENDS_AT, 9002, "id-9002", TOPICS["fast"], "fast"),  # its producer was killed in it
+    ]
+    before = judge(drawn())
+    judgement = judge(history)
+    assert judgement.is_kept
+    assert (judgement.requests, judgement.unknown) == (before.requests, before.unknown + 2)
+    results(history).append(beside(history, results(history)[0], id="id-9002", canaries=()))
+    history.readers[READER].append(
+        ShownLine(ENDS_AT + 90, results(history)[-1].partition, results(history)[-1].offset, "id-9002")
+    )
+    assert judge(history).is_kept
+
+
+def test_an_unknown_send_whose_record_stands_in_the_log_was_accepted() -> None:
+    history, rng = drawn(), random.Random(3)
+    record = rng.choice(requests(history))
+    acknowledge(history, record, "fast")
+    lines = history.producers[PRODUCER]
+    swap(lines, lines[-1], UnknownLine(ENDS_AT, ENDS_AT, lines[-1].call, "timeout"))
+    assert judge(history).requests == judge(drawn()).requests
+    history.dumps[RESULTS][0].records[:] = [line for line in results(history) if line.id != record.id]
+    assert "lost" in broken(judge(history))
+
+
+def test_what_an_operator_took_away_is_counted_apart() -> None:
+    history = drawn()
+    without_result(history, random.Random(3))
+    assert judge(history).findings("lost") == 1
+    gone = next(record for name in TOPICS for record in requests(history, name) if record.id not in finished(history))
+    topic = next(topic for name, topic in TOPICS.items() if gone in requests(history, name))
+    history.faults += [
+        FaultBeginLine(ENDS_AT + 70, 2, "retention", topic),
+        FaultEndLine(ENDS_AT + 71, 2, (Unreadable(topic, gone.partition, gone.offset),)),
+    ]
+    judgement = judge(history)
+    assert judgement.is_kept
+    assert (judgement.findings("lost"), judgement.lost_by_operator) == (0, 1)
+    history.faults[-1] = FaultEndLine(ENDS_AT + 71, 2, (Unreadable(topic, gone.partition, gone.offset + 1),))
+    assert broken(judge(history)) == {"lost"}
+
+
+def finished(history: History) -> set[str]:
+    return {line.id for line in results(history)}
+
+
+def remade(history: History, *, sent_at: float) -> History:
+    """The topic "fast" is deleted and made anew long after all is done; one request is sent to it again, to offset 0."""
+    first = history.dumps[TOPICS["fast"]][0]
+    record = RequestLine(0, 0, sent_at, "digest-new", "id-new", sent_at + 5)
+    begin = replace(
+        first.begin,
+        incarnation=1,
+        bounds=(replace(first.begin.bounds[0], end=1), replace(first.begin.bounds[1], end=0)),
+    )
+    history.dumps[TOPICS["fast"]].append(Dump(begin, [record]))
+    history.faults += [
+        FaultBeginLine(ENDS_AT + 200, 2, "topic recreated", TOPICS["fast"]),
+        FaultEndLine(ENDS_AT + 202, 2, recreated=(TOPICS["fast"],)),
+    ]
+    history.producers[PRODUCER] += [
+        InvokeLine(sent_at, sent_at, 9000, "id-new", TOPICS["fast"], "fast"),
+        OkLine(sent_at, sent_at, 9000, "id-new", 0, 0, sent_at),
+    ]
+    line = beside(history, results(history)[0], id="id-new", canaries=())
+    results(history).append(replace(line, appended_at=sent_at + 0.5))
+    last = history.samples[-1]
+    places = tuple((*place[:2], None if place[0] == TOPICS["fast"] else place[2], *place[3:]) for place in last.places)
+    history.samples += [
+        replace(last, at=ENDS_AT + 205, places=places),
+        replace(last, at=sent_at + 1, places=((TOPICS["fast"], 0, 1, 0, 1),)),
+    ]
+    return history
+
+
+def test_a_topic_that_was_made_anew_begins_again_at_the_same_offsets() -> None:
+    judgement = judge(remade(drawn(), sent_at=ENDS_AT + 210))
+    assert broken(judgement) == set()
+    assert judgement.requests == judge(drawn()).requests + 1
+
+
+def test_a_group_that_goes_back_without_an_operator_is_found_beside_one_that_may() -> None:
+    history = remade(drawn(), sent_at=ENDS_AT + 210)
+    last = history.samples[-1]
+    history.samples.append(replace(last, at=ENDS_AT + 300))
+    history.samples.append(replace(last, at=ENDS_AT + 301, places=((TOPICS["fast"], 0, 0, 0, 1),)))
+    assert broken(judge(history)) == {"commit-regression"}
+
+
+def test_what_was_sent_to_a_topic_while_it_was_deleted_went_with_it() -> None:
+    history, at = remade(drawn(), sent_at=ENDS_AT + 210), ENDS_AT + 201
+    history.producers[PRODUCER] += [
+        InvokeLine(at, at, 9003, "id-gone", TOPICS["fast"], "fast"),
+        OkLine(at, at, 9003, "id-gone", 0, 17, at),
+    ]
+    judgement = judge(history)
+    assert judgement.is_kept
+    assert judgement.lost_by_operator == 1
+
+
+def test_a_worker_whose_clock_is_wrong_is_judged_by_the_right_one() -> None:
+    history = drawn()
+    for name in WORKERS:
+        history.workers[name] = [
+            replace(line, broker_at=line.broker_at + 90) if isinstance(line, ExecuteLine) else line
+            for line in history.workers[name]
+        ]
+    assert judge(history).is_kept
+
+
+def test_a_call_may_begin_at_the_latest_expiry_of_those_that_share_it() -> None:
+    history = drawn()
+    name = WORKERS[1]
+    line = next(each for each in in_file(history.workers[name], ExecuteLine) if each.request_class == "fast")
+    late = replace(line, at=line.deadline_at + 3.0)
+    took = next(t for t in in_file(history.workers[name], TookLine) if place_of(t) == place_of(line))
+    other = next(t for t in in_file(history.workers[name], TookLine) if expiry(history, t) > late.at)
+    swap(history.workers[name], line, late)
+    assert broken(judge(history)) == {"deadline"}
+    history.trial = replace(history.trial, shares=True)
+    swap(history.workers[name], took, replace(took, key="same"))
+    swap(history.workers[name], other, replace(other, key="same"))
+    assert judge(history).is_kept
+
+
+def place_of(line: TookLine | ExecuteLine) -> tuple[str, int, int]:
+    return line.request_class, line.partition, line.offset
+
+
+def expiry(history: History, line: TookLine) -> float:
+    records = {record.id: record.expires_at for name in TOPICS for record in requests(history, name)}
+    return records[line.id] or 0.0
+
+
+def test_a_half_open_breaker_lets_its_probes_through() -> None:
+    history = drawn()
+    probed_too_much(history, random.Random(3))
+    name = next(name for name in WORKERS if any(isinstance(line, BreakerLine) for line in history.workers[name]))
+    probes = [line for line in in_file(history.workers[name], ExecuteLine) if line.at == BEGAN_AT - 0.4]
+    history.workers[name].remove(probes[-1])
+    assert judge(history).is_kept
+
+
+def test_a_reader_that_did_not_read_all_hides_nothing() -> None:
+    history = drawn()
+    hidden_from_a_reader(history, random.Random(3))
+    end = history.readers[READER].pop()
+    assert judge(history).is_kept
+    history.readers[READER].append(end)
+    history.readers[READER][0] = ReaderStartLine(ENDS_AT + 81, is_from_beginning=False)
+    assert judge(history).is_kept
+
+
+def test_a_history_without_workers_and_readers_says_what_it_does_not_hold() -> None:
+    history = drawn()
+    history.workers, history.readers = {}, {}
+    standings = {check.name: check.standing for check in judge(history).checks}
+    assert standings["duplicate-visible"] is Standing.NOT_RECORDED
+    assert standings["breaker"] is Standing.NOT_RECORDED
+    assert standings["duplicate-execution"] is Standing.NOT_RECORDED
+    assert standings["commit-ahead"] is Standing.KEPT
+
+
+def test_poison_is_not_held_against_quiet_phases() -> None:
+    history = drawn()
+    late_while_quiet(history, random.Random(3))
+    lines = history.producers[PRODUCER]
+    lines[:] = [
+        replace(line, is_poison=True) if isinstance(line, InvokeLine) and line.budget_seconds == 0.001 else line
+        for line in lines
+    ]
+    assert judge(history).is_kept
+
+
+# Figures
+
+
+def test_calls_for_what_another_owner_had_called_for_are_repeated_executions() -> None:
+    history = drawn()
+    judgement = judge(history)
+    name, line = executes(history, random.Random(3))
+    other = next(worker for worker in WORKERS if worker != name)
+    took = TookLine(ENDS_AT + 71, *place_of(line), id_at(history, line), None)
+    history.workers[other] += [took, replace(line, at=ENDS_AT + 71, call=5000)]
+    found = judge(history)
+    assert (found.executions, found.repeated_executions) == (
+        judgement.executions + 1,
+        judgement.repeated_executions + 1,
+    )
+
+
+def id_at(history: History, line: ExecuteLine) -> str:
+    took = (each for name in WORKERS for each in in_file(history.workers[name], TookLine))
+    return str(next(each.id for each in took if place_of(each) == place_of(line)))
+
+
+def test_recovery_is_from_a_faults_end_until_what_is_sent_is_in_time() -> None:
+    history = drawn()
+    end = history.faults[-1].at
+    lines = history.producers[PRODUCER]
+    lines[:] = [
+        replace(line, budget_seconds=0.001) if isinstance(line, InvokeLine) and end <= line.at < end + 9 else line
+        for line in lines
+    ]
+    tally = judge(history).faults["kill"]
+    assert (tally.count, tally.recovered, tally.overlapped) == (1, 1, 0)
+    assert tally.p50_seconds == pytest.approx(9.0, abs=0.5)
+
+
+def test_a_fault_whose_recovery_another_cuts_short_is_nobodys() -> None:
+    history = drawn()
+    end = history.faults[-1].at
+    shorten(history, since=end)
+    history.faults += [FaultBeginLine(end + 3, 2, "cut", "broker 1"), FaultEndLine(end + 4, 2)]
+    judgement = judge(history)
+    assert judgement.faults["kill"].overlapped == 1
+    assert judgement.faults["kill"].p50_seconds is None
+
+
+def test_a_recovery_that_takes_too_long_is_held_against_a_fault_though_another_came_later() -> None:
+    history = drawn()
+    history.trial = replace(
+        history.trial, limits=replace(history.trial.limits, recovery_seconds=5.0, quiet_after_seconds=900.0)
+    )
+    end = history.faults[-1].at
+    shorten(history, since=end)
+    history.faults += [FaultBeginLine(end + 8, 2, "cut", "broker 1"), FaultEndLine(end + 900, 2)]
+    assert broken(judge(history)) == {"liveness"}
+
+
+def test_nothing_lost_in_n_requests_bounds_the_chance_of_a_loss_by_three_in_n() -> None:
+    history = drawn()
+    assert judge(history).loss_bound == pytest.approx(3 / 222)
+    without_result(history, random.Random(3))
+    assert judge(history).loss_bound is None

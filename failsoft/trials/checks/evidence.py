@@ -123,10 +123,9 @@ class Fault:
     recreated: tuple[str, ...] = ()
     forgot_offsets: bool = False
 
-    @property
-    def is_operators(self) -> bool:
-        """Whether somebody took records or offsets away on purpose."""
-        return bool(self.unreadable or self.recreated or self.forgot_offsets)
+    def moves_offsets_of(self, topic: str) -> bool:
+        """Whether somebody took records of this topic, or offsets, away on purpose."""
+        return self.forgot_offsets or topic in self.recreated or any(gone.topic == topic for gone in self.unreadable)
 
 
 @dataclass(slots=True)
@@ -177,11 +176,13 @@ class Evidence:
         """Whether an operator took this record away before it was read."""
         return any(_covers(gone, place) for fault in self.faults for gone in fault.unreadable)
 
-    def is_forgiven(self, since: float, until: float) -> bool:
-        """Whether an operator may have moved offsets between two instants."""
+    def is_forgiven(self, topic: str, since: float, until: float) -> bool:
+        """Whether an operator may have moved the group's offsets in a topic between two instants."""
         grace = self.history.trial.limits.recovery_seconds
         return any(
-            fault.began_at <= until and since <= fault.ended_at + grace for fault in self.faults if fault.is_operators
+            fault.began_at <= until and since <= fault.ended_at + grace
+            for fault in self.faults
+            if fault.moves_offsets_of(topic)
         )
 
 
