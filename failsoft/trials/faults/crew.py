@@ -138,7 +138,10 @@ class Crew:
         """Tell one to stop (SIGTERM) and return its exit code; None of one that did not run."""
         worker = self.workers[number]
         process = self._unwanted(worker)
-        if process is None or process.exit_code is not None:
+        if process is None:
+            return None
+        if process.exit_code is not None:
+            process.kill()  # lets go of its guard
             return None
         code = await asyncio.to_thread(process.end, grace_seconds=STOP_SECONDS)
         self.drained[code] += 1
