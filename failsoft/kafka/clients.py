@@ -18,8 +18,9 @@ from failsoft.kafka.connection import Connection
 from failsoft.kafka.logs import hold_back_aiokafka
 from failsoft.policy.errors import ConfigurationError, EnvironmentFailure
 
-CLOSE_SECONDS = 5.0
-"""Enough for a farewell to a broker that answers; one that does not is not waited for."""
+CLOSE_SECONDS = 2.0
+"""Enough for a farewell to a broker that answers. A worker has to end within five seconds of its drain budget, and
+giving a client up takes another two where the broker is frozen."""
 MISSING_LOOKS, MISSING_LOOK_SECONDS = 8, 0.25
 """How often a topic that is not there is asked for again: brokers hear of a new one within milliseconds, loaded ones later."""
 

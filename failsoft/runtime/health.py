@@ -8,6 +8,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from failsoft.runtime.listening import listen
 
+SHUTDOWN_SECONDS = 0.5
+"""For answers under way when the worker ends; aiohttp would wait a minute for one whose reader has gone to sleep."""
+
 
 class HealthServer:
     """Serves what a worker says of itself.
@@ -39,7 +42,7 @@ class HealthServer:
         app = web.Application()
         app.router.add_get("/metrics", self._serve_metrics)
         app.router.add_get("/health", self._serve_health)
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         self.port = await listen(runner, self._host, self._wanted_port)
         self._runner = runner
         return self

@@ -1,15 +1,14 @@
 """A worker process: its stages, its signals, its drain, its exit.
 
 SIGTERM or SIGINT: stop taking, finish or hand over within the drain budget, publish, commit, leave, close; each step is
-bounded, so that the process ends within the budget and five seconds whatever the cluster does. A second signal ends it at
-once: nothing is lost by that, only repeated.
+bounded, and all of them together (:mod:`failsoft.runtime.ending`), so that the process ends within the budget and five seconds
+whatever the cluster does. A second signal ends it at once: nothing is lost by that, only repeated.
 """
 
 import asyncio
 import contextlib
 import os
-import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,11 @@ from failsoft.catalogue import Catalogue, dead_letters_topic, pipeline_topic, re
 from failsoft.kafka import Connection, Inbox, Outbox, partition_counts
 from failsoft.pipeline import Pipeline, Stage
 from failsoft.policy.errors import ConfigurationError
+from failsoft.policy.settings import StageSettings
 from failsoft.runtime.clock import Clock
 from failsoft.runtime.clock_probe import measure_clock
 from failsoft.runtime.configuration import configure, resize_endpoints
+from failsoft.runtime.ending import DRAINED, UNFINISHED, Ending
 from failsoft.runtime.health import HealthServer
 from failsoft.runtime.metrics import Metrics
 from failsoft.runtime.observer import Observer
@@ -34,6 +35,10 @@ log = structlog.get_logger("failsoft.worker")
 
 DRAIN_SECONDS = 20.0
 """To finish calls that have begun: most model calls end in it, and orchestrators kill after 30."""
+LAST_COMMIT_SECONDS = 1.0
+"""Beyond the budget, for the commit of what was finished in it."""
+LAST_ANSWER_SECONDS = 1.0
+"""For acknowledgements that are still under way when all else is closed: what hangs on them has been given up by then."""
 SESSION_SECONDS = 6.0
 """After how long others take over from a worker that died."""
 
@@ -86,50 +91,113 @@ async def run_worker(
         on_ready: takes the address of /metrics and /health.
     """
     policies = [known.policy for known in configure(stages, catalogue, environment)]
-    clock, metrics, process = Clock(), Metrics(), uuid4().hex
-    stop = _first_signal()
-    pipeline = stages[0].pipeline
-    written = [results_topic(pipeline), dead_letters_topic(pipeline), pipeline_topic(pipeline, "outcomes")]
-    await partition_counts(
-        connection, [*written, *catalogue.reply_topics]
-    )  # a send to a topic that is not there waits for ever
+    ending = Ending(settings.drain_seconds)
+    ending.listen()
     async with contextlib.AsyncExitStack() as closing:
-        outbox = Outbox(connection, wall_clock=clock.wall)
+        worker = _Worker(catalogue, connection, settings, ending, closing)
+        address = await _unless_asked(worker.start(stages, policies), ending.asked)
+        if address is not None:
+            on_ready(address)
+            await _asked_or_failed(ending.asked, worker.runners)
+        log.info("draining", seconds=settings.drain_seconds)
+        is_drained = await _drained(worker.runners, settings.drain_seconds)
+        ending.code = DRAINED if is_drained else UNFINISHED
+    return is_drained
+
+
+class _Worker:
+    """What a worker is made of, as far as it has started."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        connection: Connection,
+        settings: WorkerSettings,
+        ending: Ending,
+        closing: contextlib.AsyncExitStack,
+    ) -> None:
+        self.runners: list[StageRunner] = []
+        self._catalogue = catalogue
+        self._connection = connection
+        self._settings = settings
+        self._ending = ending
+        self._closing = closing
+
+    async def start(self, stages: Sequence[Stage], policies: Sequence[StageSettings]) -> str:
+        """Start all, in the order in which one needs the other; return the address of /metrics and /health."""
+        pipeline = stages[0].pipeline
+        clock, metrics, process = Clock(), Metrics(), uuid4().hex
+        written = [results_topic(pipeline), dead_letters_topic(pipeline), pipeline_topic(pipeline, "outcomes")]
+        # A send to a topic that is not there waits for ever.
+        await partition_counts(self._connection, [*written, *self._catalogue.reply_topics])
+        outbox = Outbox(self._connection, wall_clock=clock.wall)
         await outbox.start()
-        closing.push_async_callback(outbox.close)
+        made: list[StageRunner] = []
+        self._closing.push_async_callback(_close_all, outbox, made)
         await measure_clock(outbox, written[-1])
-        runners = []
         for stage, policy in zip(stages, policies, strict=True):
             resize_endpoints(stage, policy)
             runner = StageRunner(
                 stage,
-                catalogue=catalogue,
+                catalogue=self._catalogue,
                 outbox=outbox,
                 clock=clock,
                 metrics=metrics,
                 settings=policy,
                 process=process,
-                observer=_observer(settings.history, process, stage, clock, outbox),
+                observer=_observer(self._settings.history, process, stage, clock, outbox),
             )
-            inbox = Inbox(
-                connection,
-                pipeline=stage.pipeline,
-                stage=stage.name,
-                topics=catalogue.stage_topics(stage.pipeline, stage.name),
-                listener=runner,
-                session_timeout_seconds=settings.session_seconds,
-                wall_clock=lambda: clock.wall() + outbox.clock_offset.seconds,
-            )
-            closing.push_async_callback(runner.close)
-            await runner.start(inbox)
-            runners.append(runner)
-        server = HealthServer(metrics.registry, lambda: _health(runners, stop), host=settings.host, port=settings.port)
-        await closing.enter_async_context(server)
-        on_ready(f"http://{settings.host}:{server.port}")
-        await _stopped_or_failed(stop, runners)
-        log.info("draining", seconds=settings.drain_seconds)
-        drained = await asyncio.gather(*(runner.drain(settings.drain_seconds) for runner in runners))
-    return all(drained)
+            made.append(runner)
+            self._ending.code = UNFINISHED  # until it has drained
+            await runner.start(self._inbox(stage, runner, clock, outbox))
+            self.runners.append(runner)
+        server = HealthServer(
+            metrics.registry,
+            lambda: _health(self.runners, self._ending.asked),
+            host=self._settings.host,
+            port=self._settings.port,
+        )
+        await self._closing.enter_async_context(server)
+        return f"http://{self._settings.host}:{server.port}"
+
+    def _inbox(self, stage: Stage, runner: StageRunner, clock: Clock, outbox: Outbox) -> Inbox:
+        return Inbox(
+            self._connection,
+            pipeline=stage.pipeline,
+            stage=stage.name,
+            topics=self._catalogue.stage_topics(stage.pipeline, stage.name),
+            listener=runner,
+            session_timeout_seconds=self._settings.session_seconds,
+            wall_clock=lambda: clock.wall() + outbox.clock_offset.seconds,
+        )
+
+
+async def _drained(runners: Sequence[StageRunner], seconds: float) -> bool:
+    """Finish what has begun, within the budget, and commit. A commit that is not answered is not waited for: it costs repeats."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds + LAST_COMMIT_SECONDS):
+            await asyncio.gather(*(runner.drain(seconds) for runner in runners))
+    return all(runner.machine.is_drained for runner in runners)
+
+
+async def _close_all(outbox: Outbox, runners: Sequence[StageRunner]) -> None:
+    """At once, because each may have to wait for a broker that is gone. What is still being sent has been given up by now."""
+    await asyncio.gather(outbox.close(timeout_seconds=LAST_ANSWER_SECONDS), *(runner.close() for runner in runners))
+
+
+async def _unless_asked(start: Coroutine[None, None, str], asked: asyncio.Event) -> str | None:
+    """What starting returns; None where the worker was asked to end before: then what has not started does not."""
+    starting, waiting = asyncio.create_task(start), asyncio.create_task(asked.wait())
+    try:
+        await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            return starting.result()
+        log.info("asked to end before all had started")
+        return None
+    finally:
+        waiting.cancel()
+        starting.cancel()
+        await asyncio.wait({starting})
 
 
 def _observer(folder: Path | None, process: str, stage: Stage, clock: Clock, outbox: Outbox) -> Observer | None:
@@ -144,9 +212,9 @@ def _observer(folder: Path | None, process: str, stage: Stage, clock: Clock, out
     )
 
 
-async def _stopped_or_failed(stop: asyncio.Event, runners: Sequence[StageRunner]) -> None:
+async def _asked_or_failed(asked: asyncio.Event, runners: Sequence[StageRunner]) -> None:
     """Wait for a signal; raise what broke a runner, which is a bug: a worker that goes on half-alive would hide it."""
-    waits = [asyncio.ensure_future(stop.wait()), *(asyncio.ensure_future(runner.failed()) for runner in runners)]
+    waits = [asyncio.ensure_future(asked.wait()), *(asyncio.ensure_future(runner.failed()) for runner in runners)]
     try:
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -156,25 +224,10 @@ async def _stopped_or_failed(stop: asyncio.Event, runners: Sequence[StageRunner]
         ended.result()
 
 
-def _first_signal() -> asyncio.Event:
-    """Set at the first SIGTERM or SIGINT; the second one ends the process at once."""
-    stop = asyncio.Event()
-
-    def on_signal(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    return stop
-
-
-def _health(runners: Sequence[StageRunner], stop: asyncio.Event) -> dict[str, Any]:
+def _health(runners: Sequence[StageRunner], asked: asyncio.Event) -> dict[str, Any]:
     return {
-        "ok": not stop.is_set(),
-        "draining": stop.is_set(),
+        "ok": not asked.is_set(),
+        "draining": asked.is_set(),
         "stages": {
             runner.stage.name: {
                 "waiting": dict(runner.machine.waiting),
