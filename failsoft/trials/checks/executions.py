@@ -2,8 +2,8 @@
 
 Execution is at least once, so a repeat is no fault. Two bounds hold all the same. A process that owns a record calls for it at
 most three times, and once more for each further tier; when it takes the record anew, because its partition went and came back,
-it begins anew. Of the results in the log at most so many repeat another (``repeats_share``): more means that recovery costs
-more than faults do.
+it begins anew. Requests with equal content keys are not held to it: a call with one's body may be another's. Of the results in
+the log at most so many repeat another (``repeats_share``): more means that recovery costs more than faults do.
 
 *Repeated executions* are calls for a record that another owner had called for before.
 """
@@ -20,8 +20,9 @@ from failsoft.trials.checks.visible import repeats_in_log
 def check_executions(evidence: Evidence) -> tuple[Check, int, int]:
     """Return what was found, how many calls there were, and how many of them repeated another owner's."""
     check, owners = Check("duplicate-execution"), defaultdict[Place, list[tuple[float, int]]](list)
+    shared = _shared_keys(evidence)
     for name, lines in evidence.history.workers.items():
-        for place, owned in _owned(evidence, name, lines, check).items():
+        for place, owned in _owned(evidence, name, lines, shared, check).items():
             owners[place] += owned
     repeats, records = repeats_in_log(evidence)
     share = repeats / records if records else 0.0
@@ -32,8 +33,19 @@ def check_executions(evidence: Evidence) -> tuple[Check, int, int]:
     return check, calls, repeated
 
 
+def _shared_keys(evidence: Evidence) -> set[str]:
+    """Content keys that more than one request has: a call with one's body may be another's."""
+    ids: dict[str, str] = {}
+    shared = set()
+    for lines in evidence.history.workers.values():
+        for line in lines:
+            if isinstance(line, TookLine) and line.key is not None and ids.setdefault(line.key, line.id) != line.id:
+                shared.add(line.key)
+    return shared
+
+
 def _owned(
-    evidence: Evidence, name: str, lines: Sequence[WorkerLine], check: Check
+    evidence: Evidence, name: str, lines: Sequence[WorkerLine], shared: set[str], check: Check
 ) -> dict[Place, list[tuple[float, int]]]:
     """Go through one process: place -> (when it was first called for, how often) of each time it was taken."""
     owned = defaultdict[Place, list[tuple[float, int]]](list)
@@ -58,7 +70,7 @@ def _owned(
                 key = (line.request_class, line.partition, line.offset)
                 if key in open_:
                     end(key)
-                (may_share.discard if line.key is None else may_share.add)(key)
+                (may_share.add if line.key in shared else may_share.discard)(key)
             case ExecuteLine():
                 key = (line.request_class, line.partition, line.offset)
                 open_.setdefault(key, (line.at, Counter()))[1][line.tier] += 1
