@@ -119,7 +119,7 @@ def encode_request(line: RequestLine, *, limit_bytes: int = VALUE_BYTES) -> byte
     """Write the value of a request.
 
     Raises:
-        MalformedRecord: it has no form in JSON, or is longer than a worker would read.
+        MalformedRecord: it has no form in JSON, or a worker would not read it.
     """
     document: dict[str, Any] = {"custom_id": line.custom_id, "method": "POST", "url": line.url, "body": line.body}
     if line.context:
@@ -160,7 +160,7 @@ def encode_output(line: OutputLine) -> bytes:
     """Write the value of a result. A body in bytes must be a JSON document already; it is put in as it is.
 
     Raises:
-        MalformedRecord: the body has no form in JSON, or is longer than the topic takes.
+        MalformedRecord: the body has no form in JSON, is longer than the topic takes, or is what no reader would read.
     """
     body = orjson.Fragment(line.body) if isinstance(line.body, bytes) else line.body
     response = {"status_code": line.status_code, "request_id": line.request_id, "body": body}
@@ -169,12 +169,12 @@ def encode_output(line: OutputLine) -> bytes:
 
 
 def _dump(document: Any, field_: str, limit_bytes: int) -> bytes:
+    """Write a document, and read it as its reader will: one that it refuses would stand in the log and be seen by nobody."""
     try:
         value = orjson.dumps(document)
     except TypeError as error:  # orjson's own error is one
         raise MalformedRecord(field_, f"not possible in JSON: {error}") from None
-    if len(value) > limit_bytes:
-        raise MalformedRecord(field_, f"{len(value)} bytes, the limit is {limit_bytes}")
+    parse_json(value, limit_bytes=limit_bytes, field=field_)
     return value
 
 

@@ -104,6 +104,28 @@ def test_an_answer_survives_the_wire_as_a_value_and_as_bytes(body):
     assert encode_output(OutputLine("i", None, 200, "r", orjson.dumps(body))) == written
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"a":1,"a":2}', id="a-key-twice"),
+        pytest.param(b'{"created":99999999999999999999}', id="an-integer-beyond-64-bits"),
+        pytest.param(b"[" * 63 + b"]" * 63, id="too-deep-for-a-line"),
+        pytest.param(orjson.loads(b"[" * 63 + b"]" * 63), id="too-deep-for-a-line-as-a-value"),
+        pytest.param(b"{", id="no-json"),
+        pytest.param(b'{}},"error":{}', id="more-than-a-document"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_an_answer_that_readers_would_not_read_is_refused_before_sending(body):
+    with pytest.raises(MalformedRecord, match=r"response\.body"):
+        encode_output(OutputLine("i", None, 200, "r", body))
+
+
+def test_a_request_that_a_worker_would_not_read_is_refused_at_the_sender_however_deep():
+    with pytest.raises(MalformedRecord, match="value: nested deeper than 64"):
+        encode_request(RequestLine("1", "/v1/x", {"x": orjson.loads(b"[" * 63 + b"]" * 63)}))
+
+
 def test_an_answer_that_no_topic_takes_is_refused_before_sending():
     with pytest.raises(MalformedRecord, match=r"response\.body: \d+ bytes"):
         encode_output(OutputLine("i", None, 200, "r", {"x": "y" * LARGE_VALUE_BYTES}))
