@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import typer
 
-from failsoft.policy.errors import ConfigurationError, EnvironmentFailure, MalformedRecord
+from failsoft.policy.errors import ConfigurationError, EnvironmentFailure, MalformedRecord, WorkerStuck
 
 
 class Exit(IntEnum):
@@ -33,3 +33,6 @@ def explained_errors() -> Iterator[None]:
     except EnvironmentFailure as error:
         print(f"failsoft: {error}", file=sys.stderr)
         raise typer.Exit(Exit.ENVIRONMENT) from None
+    except WorkerStuck as error:
+        print(f"failsoft: {error}", file=sys.stderr)
+        raise typer.Exit(Exit.WATCHDOG) from None

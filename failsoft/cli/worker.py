@@ -38,7 +38,7 @@ def worker(
     """Consume requests, run tiers, publish results.
 
     SIGTERM drains: exit 0 when all that had begun was finished, 4 when the drain budget ended first. A second signal
-    exits at once; nothing is lost by that, only repeated.
+    exits at once; nothing is lost by that, only repeated. Exit 5: it stood still, and another one in its place may not.
     """
     with explained_errors():
         configure_log(log_format)

@@ -13,20 +13,25 @@ missing      a topic to send to that is not there: an outage, or a mistake
 results      results, each visible once
 raw          a topic as it stands in the log, repeats and all
 admin        topics: describe, plan, apply
+duty         what a watchdog looks at
 private      every touch of aiokafka's private parts
 ===========  =====================================================================================
 """
 
 from failsoft.kafka.clients import partition_counts
 from failsoft.kafka.connection import Connection
+from failsoft.kafka.duty import Duty, DutyKind
 from failsoft.kafka.inbox import Inbox
 from failsoft.kafka.listener import Fetched, InboxListener
 from failsoft.kafka.outbox import Acknowledged, Outbox, OutboxClosed, RecordRefused
+from failsoft.kafka.probe import cluster_is_whole
 from failsoft.kafka.results import ResultReader, ResultRecord
 
 __all__ = [
     "Acknowledged",
     "Connection",
+    "Duty",
+    "DutyKind",
     "Fetched",
     "Inbox",
     "InboxListener",
@@ -35,5 +40,6 @@ __all__ = [
     "RecordRefused",
     "ResultReader",
     "ResultRecord",
+    "cluster_is_whole",
     "partition_counts",
 ]

@@ -8,7 +8,9 @@ meanwhile is bounded by partitions x 256 KiB.
 Positions of kept partitions survive a rebalance; lost ones are dropped at once. ``assign()`` and ``seek()`` have no await
 between them, or the client would begin to look for positions of its own.
 
-A client that silently stops fetching while the log grows (reliability.md A29, open upstream) is replaced after ``stall_seconds``.
+A client that silently stops fetching while the log grows (reliability.md A29, open upstream) is replaced after ``stall_seconds``:
+when nothing was fetched for so long, the log's end is asked for, and what is there does not come on one more pull either (it
+may have arrived at that moment).
 """
 
 import asyncio
@@ -82,6 +84,9 @@ class Fetcher:
         self._undecodable: dict[int, int] = {}
         self._moved_at = 0.0
         self._woken = asyncio.Event()
+        self._is_given_up = False
+        self.turns = 0
+        """How often there was nothing to bring, or something was brought: what a watchdog looks at."""
 
     async def start(self) -> None:
         """Connect. Nothing is fetched before something is gained."""
@@ -112,22 +117,36 @@ class Fetcher:
         """Look at the room again."""
         self._woken.set()
 
+    def give_up(self) -> None:
+        """Replace the client at the next turn, whatever it says of itself."""
+        self._is_given_up = True
+        self._woken.set()
+
     async def fetch_forever(self) -> None:
         """Hand records over as long as there is room, and tell the backlog."""
         self._moved_at = time.monotonic()
         while True:
             self._woken.clear()
-            room = self._taker.room(self._class) if self._positions else 0
             try:
-                if room > 0:
-                    await self._pull(room)
-                else:
-                    await self._idle()
+                await self._turn()
             except (KafkaError, TimeoutError) as error:
                 log.warning("fetching %s goes on after: %r", self._topic, error)
                 await asyncio.sleep(RETRY_SECONDS)
-            if time.monotonic() - self._moved_at > self._stall_seconds:
-                await self._look_into_stall()
+            if self._is_given_up:
+                self._is_given_up = False
+                await self._replace()
+
+    async def _turn(self) -> None:
+        """Pull what there is room for, or wait for room; look closer where nothing has come for long."""
+        before = self._moved_at
+        room = self._taker.room(self._class) if self._positions else 0
+        if room > 0:
+            await self._pull(room)
+        else:
+            await self._idle()
+        self.turns += self._moved_at != before or not self._backlog.records(self._positions)
+        if time.monotonic() - self._moved_at > self._stall_seconds:
+            await self._look_into_stall()
 
     async def _pull(self, room: int) -> None:
         """Take what is there, or wait for it a little."""
@@ -209,12 +228,15 @@ class Fetcher:
             await self._look_up_ends()
         except (KafkaError, TimeoutError):
             return
-        if self._backlog.records(self._positions):
-            await self._replace()
+        room, before = self._taker.room(self._class), self._moved_at
+        if room > 0 and self._backlog.records(self._positions):
+            await self._pull(room)
+            if self._moved_at == before:
+                log.error("%s: nothing came in %.0f s although there is something", self._topic, self._stall_seconds)
+                await self._replace()
 
     async def _replace(self) -> None:
         """Go on with a new client, from where this one has got to."""
-        log.error("%s: nothing was fetched in %.0f s although there is something", self._topic, self._stall_seconds)
         await close_consumer(self._consumer)
         while True:
             try:

@@ -12,11 +12,13 @@ from typing import TypeVar
 
 from failsoft.kafka.clients import partition_counts
 from failsoft.kafka.connection import Connection
+from failsoft.kafka.duty import Duty, DutyKind
 from failsoft.kafka.fetcher import STALL_SECONDS, Fetcher
 from failsoft.kafka.listener import InboxListener
 from failsoft.kafka.membership import HEARTBEAT_SECONDS, ILL_SECONDS, SESSION_SECONDS, Membership
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.request import ClassName, Partition
+from failsoft.policy.watchdog import Sight
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,8 @@ class Inbox:
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: asyncio.Future[None] | None = None
         self._is_stopping = False
+        self._is_refused = False
+        self._commits = 0
 
     async def start(self) -> None:
         """Check the topics, connect, and begin to join the group.
@@ -131,7 +135,32 @@ class Inbox:
 
         The rest was refused, not answered in time, or belongs to an assignment that is over. None of that is an error.
         """
-        return await self._membership.commit(offsets)
+        taken = await self._membership.commit(offsets)
+        self._is_refused = not offsets.keys() <= taken
+        self._commits += not self._is_refused
+        return taken
+
+    async def joined(self) -> None:
+        """Wait until the group has answered for the first time, also with no partition: a standby is a member too."""
+        await self._membership.has_joined.wait()
+
+    def duties(self) -> list[Duty]:
+        """What a watchdog looks at."""
+        return [
+            *(_fetching(fetcher, name) for name, fetcher in self._fetchers.items()),
+            Duty(
+                DutyKind.MEMBERSHIP,
+                "the group has not answered",
+                lambda: Sight(is_due=True, done=self._membership.turns),
+                self._membership.give_up,
+            ),
+            Duty(
+                DutyKind.COMMIT,
+                "no commit was taken although there is something to commit",
+                lambda: Sight(is_due=self._is_refused, done=self._commits),
+                self._membership.give_up,
+            ),
+        ]
 
     def wake(self, request_class: ClassName) -> None:
         """Say that there may be room again."""
@@ -147,6 +176,7 @@ class Inbox:
 
     def revoked(self, partitions: frozenset[Partition], share: float) -> None:
         """Stop to fetch first, then tell the listener. Called by the membership."""
+        self._is_refused = False  # what was not taken may be another's now
         for name, fetcher in self._fetchers.items():
             numbers = [partition.number for partition in partitions if partition.request_class == name]
             if numbers:
@@ -180,3 +210,12 @@ class Inbox:
             log.critical("the inbox has failed: %r", error)
             self._failure.set_exception(error)
             self._failure.exception()  # who does not wait for it has read the line above
+
+
+def _fetching(fetcher: Fetcher, request_class: ClassName) -> Duty:
+    return Duty(
+        DutyKind.FETCH,
+        f"nothing of {request_class} was fetched although there is something, and room for it",
+        lambda: Sight(is_due=True, done=fetcher.turns),
+        fetcher.give_up,
+    )

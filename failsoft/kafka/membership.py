@@ -99,6 +99,11 @@ class Membership:
         self._partitions = 1
         self._share = 0.0
         self._positioning: asyncio.Task[None] | None = None
+        self._is_given_up = False
+        self.turns = 0
+        """How often it was well: what a watchdog looks at."""
+        self.has_joined = asyncio.Event()
+        """Set when the group has answered for the first time, also with no partition."""
 
     async def start(self, *, partitions: int) -> None:
         """Connect and begin to join a stage of so many partition numbers. The owner hears what is gained."""
@@ -125,11 +130,17 @@ class Membership:
         well_at = clock()
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            if await self._is_well():
+            if await self._is_well() and not self._is_given_up:
                 well_at = clock()
-            elif clock() - well_at > self._ill_seconds:
+                self.turns += 1
+            elif self._is_given_up or clock() - well_at > self._ill_seconds:
+                self._is_given_up = False
                 await self._replace()
                 well_at = clock()
+
+    def give_up(self) -> None:
+        """Replace the consumer at the next poll, whatever it says of itself."""
+        self._is_given_up = True
 
     async def commit(
         self, offsets: Mapping[Partition, tuple[int, int]], *, timeout_seconds: float = COMMIT_SECONDS
@@ -167,6 +178,7 @@ class Membership:
             self._positioning.cancel()
         if lost or (not gained and self._share != share_before):
             self._owner.revoked(lost, self._share)
+        self.has_joined.set()
         if gained:
             self._positioning = asyncio.create_task(self._begin(gained))
 
@@ -210,7 +222,7 @@ class Membership:
 
     async def _replace(self) -> None:
         """Start over as a new member. All is lost first: nobody knows who owns it meanwhile."""
-        log.error("membership did not recover in %.0f s: replacing the consumer", self._ill_seconds)
+        log.error("membership is given up: replacing the consumer")
         await self._stop_positioning()
         lost, self._owned, self._committed, self._fence, self._share = frozenset(self._owned), {}, {}, None, 0.0
         if lost:

@@ -37,10 +37,12 @@ from aiokafka.errors import (
 from failsoft.kafka import private
 from failsoft.kafka.clients import unreachable
 from failsoft.kafka.connection import Connection
+from failsoft.kafka.duty import Duty, DutyKind
 from failsoft.kafka.logs import hold_back_aiokafka
 from failsoft.kafka.missing import MISSING_SECONDS, Search
 from failsoft.policy.clock_offset import ClockOffset
 from failsoft.policy.errors import EnvironmentFailure, FailsoftError
+from failsoft.policy.watchdog import Sight
 
 log = logging.getLogger(__name__)
 
@@ -179,6 +181,15 @@ class Outbox:
             self.unanswered -= 1
         self.acknowledged += 1
         return acknowledged
+
+    def duty(self) -> Duty:
+        """What a watchdog looks at: whether anything is acknowledged while something is being sent."""
+        return Duty(
+            DutyKind.SEND,
+            "no record was acknowledged although some are being sent",
+            lambda: Sight(is_due=self.unanswered > 0, done=self.acknowledged),
+            self.replace,
+        )
 
     def replace(self) -> None:
         """Give the producer up, whatever it says of itself. What it had not answered is sent again by the next one."""

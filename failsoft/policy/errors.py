@@ -1,7 +1,7 @@
 """Whose fault an error is.
 
-Four classes, told apart by who has to act: the peer who sent a record, the author of a configuration, the person who runs
-the machine, or we. A failing model is not among them: that is an outcome, a value, and never an exception.
+Told apart by who has to act: the peer who sent a record, the author of a configuration, the person who runs the machine,
+whoever starts a process again, or we. A failing model is not among them: that is an outcome, a value, and never an exception.
 """
 
 
@@ -30,6 +30,10 @@ class ConfigurationError(FailsoftError):
 
 class EnvironmentFailure(FailsoftError):  # noqa: N818 - named by what failed
     """The machine's or the network's fault: no Java, no broker, disk full. Names what is missing and the fix."""
+
+
+class WorkerStuck(FailsoftError):  # noqa: N818 - named by what happened
+    """This process's fault: it does not get on although the cluster is whole. Another one in its place may."""
 
 
 class IllegalTransition(FailsoftError):  # noqa: N818 - the term of the field

@@ -13,11 +13,13 @@ from failsoft.policy.levels import FALLBACK_LEVEL, FULL_LEVEL, REDUCED_LEVEL
 from failsoft.policy.request import ClassName
 from failsoft.policy.retry_budget import DEFAULTS as RETRY_DEFAULTS
 from failsoft.policy.retry_budget import RetryBudgetSettings
+from failsoft.policy.watchdog import WatchdogSettings
 from failsoft.policy.widening import DEFAULTS as WIDENING_DEFAULTS
 from failsoft.policy.widening import WideningConfig
 
 ADMISSION_DEFAULTS = AdmissionConfig()
 COALESCING_DEFAULTS = CoalescingConfig()
+WATCHDOG_DEFAULTS = WatchdogSettings()
 DEFAULT_PRIOR_SECONDS = 1.0
 """Median latency to assume of a tier whose author says nothing: a guess, which five calls outvote."""
 DEFAULT_LIMIT = 8
@@ -134,6 +136,7 @@ class StageSettings:
         admission: when requests are shed.
         coalescing: how equal requests share an execution.
         answers: how long an answer may serve equal requests; None: none is kept.
+        watchdog: how long its worker may stand still.
     """
 
     name: str
@@ -149,6 +152,7 @@ class StageSettings:
     admission: AdmissionConfig = ADMISSION_DEFAULTS
     coalescing: CoalescingConfig = COALESCING_DEFAULTS
     answers: AnswersConfig | None = None
+    watchdog: WatchdogSettings = WATCHDOG_DEFAULTS
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""

@@ -53,11 +53,19 @@ class Ending:
         if self._is_asked:
             os._exit(128 + number)
         self._is_asked = True
-        latest = threading.Timer(self._seconds, self._end)
-        latest.daemon = True
-        latest.start()
+        self._end_in(self._seconds)
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.asked.set)
+
+    def close(self, code: int) -> None:
+        """End the process with this code by time, as after a drain: it closes now, without having been asked to."""
+        self.code = code
+        self._end_in(CLOSE_SECONDS)
+
+    def _end_in(self, seconds: float) -> None:
+        latest = threading.Timer(seconds, self._end)
+        latest.daemon = True
+        latest.start()
 
     def _end(self) -> None:
         log.error("not_closed_in_time", seconds=self._seconds, exit_code=self.code)

@@ -25,6 +25,7 @@ from failsoft.policy import (
     retry_budget,
     settings,
     tiers,
+    watchdog,
     widening,
 )
 from failsoft.policy.durations import parse_duration
@@ -104,6 +105,7 @@ def groups(pipeline: str, stage: StageSettings) -> list[Group]:
         _pattern(place, stage, "coalescing", "coalescing_", coalescing.__name__),
         *([_pattern(place, stage, "answers", "answers_", answers.__name__)] if stage.answers is not None else []),
         _pattern(place, stage, "admission", "admission_", admission.__name__),
+        _pattern(place, stage, "watchdog", "watchdog_", watchdog.__name__),
         *(_tier(place, stage.tiers[:number], tier) for number, tier in enumerate(stage.tiers)),
         *(_class(place, number, len(stage.classes), known) for number, known in enumerate(stage.classes)),
     ]

@@ -3,11 +3,15 @@
 Names are ``failsoft_<noun>_<unit>``; labels are closed sets (stage, class, tier, outcome, reason), never ids.
 """
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from failsoft.kafka import DutyKind
 from failsoft.policy.events import Verdict
 from failsoft.policy.outcome import Ending, Outcome, Reason
 from failsoft.policy.request import ClassName
@@ -17,6 +21,19 @@ from failsoft.runtime.conditions import Conditions
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """Doubling, as OpenTelemetry's GenAI conventions have them."""
+
+
+class Counted(Collector):
+    """A counter that somebody else keeps, read at each scrape; 0 until it is known who."""
+
+    def __init__(self, name: str, documentation: str) -> None:
+        self._name = name
+        self._documentation = documentation
+        self.read: Callable[[], int] = int
+
+    def collect(self) -> Iterable[Metric]:
+        """Read it."""
+        yield CounterMetricFamily(self._name, self._documentation, value=self.read())
 
 
 class Metrics:
@@ -45,6 +62,18 @@ class Metrics:
         self.permits = Gauge("failsoft_permits", "Permits of this worker", ["stage", "tier"], registry=r)
         info = Gauge("failsoft_build_info", "Always 1", ["version"], registry=r)
         info.labels(version("failsoft")).set(1)
+        self.loop_delay = Histogram(
+            "failsoft_loop_delay_seconds", "By how much the event loop was late", buckets=SECONDS, registry=r
+        )
+        self.watchdog_silent = Gauge(
+            "failsoft_watchdog_silent_seconds", "How long a duty has not got on", ["stage", "duty"], registry=r
+        )
+        self.watchdog_rebuilds = Counter(
+            "failsoft_watchdog_rebuilds", "Parts that stood still and were rebuilt", ["stage", "duty"], registry=r
+        )
+        self._declare_duties("", [DutyKind.SEND])
+        self.producers_replaced = Counted("failsoft_producers_replaced", "Producers that could not heal")
+        r.register(self.producers_replaced)
         self._conditions = Conditions()
         r.register(self._conditions)
 
@@ -54,6 +83,7 @@ class Metrics:
         What waits, what is in flight and how endpoints stand is read from the machine at each scrape.
         """
         self._conditions.watch(settings, machine)
+        self._declare_duties(settings.name, [kind for kind in DutyKind if kind is not DutyKind.SEND])
         for known in settings.classes:
             where = (settings.name, known.name)
             for outcome in Outcome:
@@ -70,6 +100,11 @@ class Metrics:
                     self.calls.labels(settings.name, tier.name, verdict.value)
                 self.in_flight.labels(settings.name, tier.name).set_function(partial(_permits, machine, tier.name, 0))
                 self.permits.labels(settings.name, tier.name).set_function(partial(_permits, machine, tier.name, 1))
+
+    def _declare_duties(self, stage: str, kinds: Iterable[DutyKind]) -> None:
+        for kind in kinds:
+            self.watchdog_silent.labels(stage, kind.value)
+            self.watchdog_rebuilds.labels(stage, kind.value)
 
     def ended(self, stage: str, request_class: ClassName, ending: Ending) -> None:
         """Count the end of one request, once, when its result is acknowledged."""

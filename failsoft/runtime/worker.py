@@ -3,12 +3,18 @@
 SIGTERM or SIGINT: stop taking, finish or hand over within the drain budget, publish, commit, leave, close; each step is
 bounded, and all of them together (:mod:`failsoft.runtime.ending`), so that the process ends within the budget and five seconds
 whatever the cluster does. A second signal ends it at once: nothing is lost by that, only repeated.
+
+A worker is **ready**, and begins to answer on /health, when the groups of all its stages have answered, even with no partition: a
+standby is ready too, and a rolling restart does not take the next worker down before this one could take over. A group that
+waits for a dead member answers late; after ten seconds the worker is ready all the same, and says so in its log.
+
+What stands still is rebuilt, and ends the worker where that does not help (:mod:`failsoft.policy.watchdog`).
 """
 
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +23,21 @@ from uuid import uuid4
 import structlog
 
 from failsoft.catalogue import Catalogue, dead_letters_topic, pipeline_topic, results_topic
-from failsoft.kafka import Connection, Inbox, Outbox, partition_counts
+from failsoft.kafka import Connection, Inbox, Outbox, cluster_is_whole, partition_counts
 from failsoft.pipeline import Pipeline, Stage
-from failsoft.policy.errors import ConfigurationError
+from failsoft.policy.errors import ConfigurationError, WorkerStuck
 from failsoft.policy.settings import StageSettings
+from failsoft.policy.watchdog import WatchdogSettings
 from failsoft.runtime.clock import Clock
 from failsoft.runtime.clock_probe import measure_clock
 from failsoft.runtime.configuration import configure, resize_endpoints
 from failsoft.runtime.ending import DRAINED, UNFINISHED, Ending
 from failsoft.runtime.health import HealthServer
+from failsoft.runtime.loop_watch import EXIT_CODE, LoopWatch
 from failsoft.runtime.metrics import Metrics
 from failsoft.runtime.observer import Observer
 from failsoft.runtime.runner import StageRunner
+from failsoft.runtime.watchdog import Watchdog
 from failsoft.runtime.worker_history import WorkerHistory
 
 log = structlog.get_logger("failsoft.worker")
@@ -41,6 +50,10 @@ LAST_ANSWER_SECONDS = 1.0
 """For acknowledgements that are still under way when all else is closed: what hangs on them has been given up by then."""
 SESSION_SECONDS = 6.0
 """After how long others take over from a worker that died."""
+JOIN_SECONDS = 10.0
+"""A join waits for members that died, which takes a session timeout; longer than that it says nothing of this worker."""
+PROBE_SECONDS = 3.0
+"""To ask whether the cluster is whole. One that takes longer is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +111,11 @@ async def run_worker(
         address = await _unless_asked(worker.start(stages, policies), ending.asked)
         if address is not None:
             on_ready(address)
-            await _asked_or_failed(ending.asked, worker.runners)
+            try:
+                await _asked_or_failed(ending.asked, worker.failures())
+            except WorkerStuck:
+                ending.close(EXIT_CODE)
+                raise
         log.info("draining", seconds=settings.drain_seconds)
         is_drained = await _drained(worker.runners, settings.drain_seconds)
         ending.code = DRAINED if is_drained else UNFINISHED
@@ -117,6 +134,8 @@ class _Worker:
         closing: contextlib.AsyncExitStack,
     ) -> None:
         self.runners: list[StageRunner] = []
+        self._inboxes: list[Inbox] = []
+        self._watchdog: Watchdog | None = None
         self._catalogue = catalogue
         self._connection = connection
         self._settings = settings
@@ -128,13 +147,17 @@ class _Worker:
         pipeline = stages[0].pipeline
         clock, metrics, process = Clock(), Metrics(), uuid4().hex
         written = [results_topic(pipeline), dead_letters_topic(pipeline), pipeline_topic(pipeline, "outcomes")]
-        # A send to a topic that is not there waits for ever.
+        # A send to a topic that is not there would wait for half a minute before it says so.
         await partition_counts(self._connection, [*written, *self._catalogue.reply_topics])
         outbox = Outbox(self._connection, wall_clock=clock.wall)
         await outbox.start()
         made: list[StageRunner] = []
         self._closing.push_async_callback(_close_all, outbox, made)
         await measure_clock(outbox, written[-1])
+        shared = WatchdogSettings.strictest(policy.watchdog for policy in policies)
+        watchdog = self._watchdog = Watchdog(metrics, is_cluster_whole=self._whole(stages))
+        watchdog.watch([outbox.duty()], shared)
+        metrics.producers_replaced.read = lambda: outbox.replaced
         for stage, policy in zip(stages, policies, strict=True):
             resize_endpoints(stage, policy)
             runner = StageRunner(
@@ -149,8 +172,15 @@ class _Worker:
             )
             made.append(runner)
             self._ending.code = UNFINISHED  # until it has drained
-            await runner.start(self._inbox(stage, runner, clock, outbox))
+            inbox = self._inbox(stage, runner, clock, outbox)
+            await runner.start(inbox)
             self.runners.append(runner)
+            self._inboxes.append(inbox)
+            watchdog.watch(inbox.duties(), policy.watchdog, stage=stage.name)
+        await self._closing.enter_async_context(
+            LoopWatch(exit_seconds=shared.loop_seconds, enforce=shared.enforce, observe=metrics.loop_delay.observe)
+        )
+        await self._joined()
         server = HealthServer(
             metrics.registry,
             lambda: _health(self.runners, self._ending.asked),
@@ -159,6 +189,27 @@ class _Worker:
         )
         await self._closing.enter_async_context(server)
         return f"http://{self._settings.host}:{server.port}"
+
+    def failures(self) -> list[Coroutine[None, None, None]]:
+        """Each ends on what broke or stopped a part, and not before."""
+        if self._watchdog is None:
+            raise ValueError("not started")
+        return [self._watchdog.run(), *(runner.failed() for runner in self.runners)]
+
+    async def _joined(self) -> None:
+        """Wait until the groups have answered, but not for long."""
+        try:
+            async with asyncio.timeout(JOIN_SECONDS):
+                await asyncio.gather(*(inbox.joined() for inbox in self._inboxes))
+        except TimeoutError:
+            log.warning("ready_before_joined", seconds=JOIN_SECONDS)
+
+    def _whole(self, stages: Sequence[Stage]) -> Callable[[], Awaitable[bool]]:
+        """Asks for the topics that a stage reads and writes; the others gate nothing."""
+        pipeline = stages[0].pipeline
+        topics = {results_topic(pipeline), dead_letters_topic(pipeline)}
+        topics |= {topic for stage in stages for topic in self._catalogue.stage_topics(pipeline, stage.name).values()}
+        return lambda: cluster_is_whole(self._connection, topics, PROBE_SECONDS)
 
     def _inbox(self, stage: Stage, runner: StageRunner, clock: Clock, outbox: Outbox) -> Inbox:
         return Inbox(
@@ -212,9 +263,9 @@ def _observer(folder: Path | None, process: str, stage: Stage, clock: Clock, out
     )
 
 
-async def _asked_or_failed(asked: asyncio.Event, runners: Sequence[StageRunner]) -> None:
-    """Wait for a signal; raise what broke a runner, which is a bug: a worker that goes on half-alive would hide it."""
-    waits = [asyncio.ensure_future(asked.wait()), *(asyncio.ensure_future(runner.failed()) for runner in runners)]
+async def _asked_or_failed(asked: asyncio.Event, failures: Sequence[Coroutine[None, None, None]]) -> None:
+    """Wait for a signal; raise what broke or stopped a part: a worker that goes on half-alive would hide it."""
+    waits = [asyncio.ensure_future(asked.wait()), *(asyncio.ensure_future(failure) for failure in failures)]
     try:
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -297,6 +297,15 @@ async def test_a_commit_past_the_end_of_the_log_begins_at_its_beginning(new_stag
     assert second.positions[place] == 0
 
 
+async def test_a_member_that_gets_nothing_has_joined_too(new_stage):
+    stage, first, second = await new_stage(1), Listener(), Listener()
+    await owns_everything(stage, first)
+    standby = await stage.join(second)
+    async with asyncio.timeout(30):
+        await standby.joined()
+    assert not second.owned or not first.owned
+
+
 async def test_waiting_for_a_failure_ends_with_the_stop(new_stage):
     stage = await new_stage(1)
     inbox = await stage.join(Listener())
