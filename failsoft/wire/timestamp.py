@@ -10,6 +10,8 @@ from typing import Final
 
 from failsoft.policy.errors import MalformedRecord
 
+_FIRST: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_LAST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -27,7 +29,10 @@ def parse_timestamp(text: str, field: str) -> float:
     upper = text.upper().replace(" ", "T")
     if _RFC3339.fullmatch(upper):
         try:
-            return datetime.fromisoformat(upper).timestamp()
-        except (ValueError, OverflowError):  # the 30th of February, or a year that only the zone makes impossible
+            at = datetime.fromisoformat(upper).timestamp()
+        except (ValueError, OverflowError):  # the 30th of February
             pass
+        else:
+            if _FIRST <= at <= _LAST:  # else its year in UTC is none that can be written again
+                return at
     raise MalformedRecord(field, "not an RFC 3339 instant such as 2026-01-31T12:00:00.000Z")

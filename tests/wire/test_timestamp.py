@@ -29,6 +29,11 @@ def test_every_form_of_rfc_3339_is_read(text):
     assert parse_timestamp(text, "f") == 1_700_000_000.0
 
 
+def test_the_first_and_the_last_instant_that_are_read_can_be_written_again():
+    for text in ("0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.000Z"):
+        assert format_timestamp(parse_timestamp(text, "f")) == text
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -41,6 +46,9 @@ def test_every_form_of_rfc_3339_is_read(text):
         "2023-02-30T00:00:00Z",
         "2023-11-14T25:00:00Z",
         "2023-11-14T22:13:20Z\n",
+        "9999-12-31T23:59:59-00:01",
+        "9999-12-31T23:59:59.999999Z",
+        "0001-01-01T00:00:00+00:01",
         "٢٠٢٣-11-14T22:13:20Z",
     ],
 )
