@@ -99,7 +99,7 @@ def main(
         **figures,
         "limit_seconds": limit_seconds,
         "is_kept": is_kept,
-        "machine": _machine(),
+        "machine": machine(),
     }
     RESULT.parent.mkdir(exist_ok=True)
     write_json(str(RESULT), command="bench/isolation", started_at=started_at, seed=seed, result=result)
@@ -195,7 +195,8 @@ def _print(figures: dict[str, dict[str, Any]], limit_seconds: float) -> None:
     )
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
     return {
         "platform": platform.platform(terse=True),
         "processor_count": os.cpu_count(),

@@ -5,6 +5,9 @@ are keyed by their id, and equal keys share a partition: "the first record of an
 remembers ids for the *horizon* (1 h, at most a million); before it emits anything of a partition it reads the horizon that lies
 before its starting position, silently. A repeat renews its id, so a reader that begins late and one that never stopped
 agree on a chain of repeats as well. Repeats further apart than the horizon are seen twice: docs/guarantees.md says so.
+
+Partitions that are added while it reads are gained within a minute, from their beginning, since all in them came after the
+start. An id whose first record stood elsewhere counts anew there: adding partitions moves keys, and no order joins the two.
 """
 
 import time
@@ -23,6 +26,8 @@ HORIZON_SECONDS = 3600.0
 """Repeats come from redelivery after a crash and from a replaced producer: seconds to minutes apart, so an hour is ample."""
 REMEMBERED_IDS = 1_000_000
 """Of all partitions together; 200 MB when full (198 B each), which is 280 results a second for an hour."""
+METADATA_SECONDS = 60.0
+"""How soon added partitions are noticed."""
 POLL_MS = 200
 """How long one read waits; also how late the end is noticed when the last offsets are markers without a record."""
 
@@ -104,10 +109,10 @@ class ResultReader:
             EnvironmentFailure: no broker answers.
         """
         count = (await partition_counts(self._connection, [self._topic]))[self._topic]
-        self._consumer = await connected_consumer(self._connection)
+        self._consumer = await connected_consumer(self._connection, metadata_max_age_ms=round(METADATA_SECONDS * 1000))
         places = [TopicPartition(self._topic, number) for number in range(count)]
         limit = max(1, self._remembered_ids // count)
-        self._seen = {n: FirstSeen(horizon_seconds=self._horizon_seconds, limit=limit) for n in range(count)}
+        self._seen = {number: self._first_seen(limit) for number in range(count)}
         beginnings = await self._consumer.beginning_offsets(places)
         self._ends = await self._consumer.end_offsets(places)
         self._starts = await self._places_at(self._start, beginnings)
@@ -124,10 +129,31 @@ class ResultReader:
     async def records(self) -> AsyncIterator[ResultRecord]:
         """Yield results, each id once, in order of offsets within each partition."""
         while not (self._until_end and self._is_at_end()):
+            self._gain_added()
             for place, records in (await self._consumer.getmany(timeout_ms=POLL_MS)).items():
                 for record in records:
                     if self._counts(place, record):
                         yield _result(record)
+
+    def _gain_added(self) -> None:
+        """Read partitions that were added too. Those that are being read go on from where they are."""
+        known = self._consumer.partitions_for_topic(self._topic) or set()
+        added = [TopicPartition(self._topic, number) for number in sorted(known - self._seen.keys())]
+        if self._until_end or not added:
+            return
+        positions = {place: private.position(self._consumer, place) for place in self._starts}
+        if any(position is None for position in positions.values()):
+            return  # one is being looked for; the next turn will do
+        limit = max(1, self._remembered_ids // len(known))
+        self._seen |= {place.partition: self._first_seen(limit) for place in added}
+        positions |= dict.fromkeys(added, 0)
+        self._starts |= dict.fromkeys(added, 0)
+        self._consumer.assign(list(positions))
+        for place, position in positions.items():
+            self._consumer.seek(place, position)
+
+    def _first_seen(self, limit: int) -> FirstSeen:
+        return FirstSeen(horizon_seconds=self._horizon_seconds, limit=limit)
 
     def _counts(self, place: TopicPartition, record: Any) -> bool:
         """Whether to emit: the first of its id, in the part of the log that was asked for."""

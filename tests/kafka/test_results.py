@@ -1,15 +1,18 @@
+import asyncio
 import itertools
 import time
 import uuid
 from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from failsoft.kafka.connection import Connection
+from failsoft.kafka.outbox import Outbox
 from failsoft.kafka.results import FirstSeen, ResultReader, ResultRecord
 from failsoft.policy.errors import ConfigurationError
 
-from .conftest import create_topics
+from .conftest import create_topics, until
 
 
 def appearances(seen: FirstSeen, *pairs: tuple[bytes, float]) -> list[bool]:
@@ -110,6 +113,38 @@ async def test_a_reader_from_an_instant_reads_the_horizon_before_it_in_silence(c
     without_horizon, reader = await read(connection, topic, start=begin, horizon_seconds=0)
     assert sorted(record.key or b"" for record in without_horizon) == [b"old", b"third"]
     assert reader.repeats == 0
+
+
+@pytest.mark.kafka
+async def test_a_partition_that_is_added_is_gained_from_its_beginning_and_the_others_go_on(connection, outbox, topic):
+    reader = ResultReader(connection, topic)
+    await reader.start()
+    seen: list[tuple[int, bytes | None]] = []
+
+    async def read_on() -> None:
+        async for record in reader.records():
+            seen.append((record.partition, record.key))  # noqa: PERF401 - each is looked at when it comes
+
+    reading = asyncio.create_task(read_on())
+    await outbox.send(topic, key=b"a", value=b"", partition=0)
+    await until(lambda: seen == [(0, b"a")])
+    admin = AIOKafkaAdminClient(bootstrap_servers=connection.bootstrap_servers)
+    await admin.start()
+    await admin.create_partitions({topic: NewPartitions(total_count=4)})
+    await admin.close()
+    other = Outbox(connection)  # one that knows the new partition at once
+    await other.start()
+    await other.send(topic, key=b"b", value=b"", partition=3)
+    await other.close()
+    await reader._consumer._client.force_metadata_update()  # else within a minute
+    await until(lambda: (3, b"b") in seen)
+    await outbox.send(topic, key=b"c", value=b"", partition=0)
+    await outbox.send(topic, key=b"a", value=b"", partition=0)
+    await until(lambda: reader.repeats == 1)
+    reading.cancel()
+    await asyncio.wait({reading})
+    await reader.stop()
+    assert seen == [(0, b"a"), (3, b"b"), (0, b"c")]
 
 
 @pytest.mark.kafka
