@@ -11,6 +11,10 @@ between them, or the client would begin to look for positions of its own.
 A client that silently stops fetching while the log grows (reliability.md A29, open upstream) is replaced after ``stall_seconds``:
 when nothing was fetched for so long, the log's end is asked for, and what is there does not come on one more pull either (it
 may have arrived at that moment).
+
+Records that retention or an operator deletes before they are read are lost, and aiokafka only moves on to where the log
+begins now (A34). So where an offset is skipped it is asked where the log begins: what lies before it is counted, and said as an
+error. Offsets that compaction or a transaction leaves out lie behind it.
 """
 
 import asyncio
@@ -59,6 +63,7 @@ class Fetcher:
         taker: who takes them.
         wall_clock: epoch seconds, as near to the broker's clock as is known; ages are measured by it.
         stall_seconds: when a client that brings nothing is replaced.
+        on_deleted: takes how many records were deleted before they were read.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Fetcher:
         taker: InboxListener,
         wall_clock: Callable[[], float] = time.time,
         stall_seconds: float = STALL_SECONDS,
+        on_deleted: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._connection = connection
         self._class = request_class
@@ -77,6 +83,7 @@ class Fetcher:
         self._taker = taker
         self._wall_clock = wall_clock
         self._stall_seconds = stall_seconds
+        self._on_deleted = on_deleted
         self._consumer: AIOKafkaConsumer = None
         self._assignments: dict[int, int] = {}
         self._positions: dict[int, int] = {}
@@ -163,6 +170,7 @@ class Fetcher:
                 return
             # No await from here to the hand-over: what was taken is handed over under the assignment it was taken in.
             batch = [self._fetched(record) for records in taken.values() for record in records]
+        before = dict(self._positions)
         self._remember_positions()
         for number in self._positions:
             self._backlog.seen_end(number, self._consumer.highwater(self._place(number)))
@@ -171,6 +179,26 @@ class Fetcher:
             self._backlog.taken(min(record.timestamp for record in batch))
             self._taker.records(batch)
         self._report()
+        if skipped := self._skipped(before, batch):
+            await self._count_deleted(skipped)
+
+    def _skipped(self, before: Mapping[int, int], batch: Collection[Fetched]) -> dict[int, int]:
+        """Partition numbers whose next offset was left out, with that offset."""
+        found = {}
+        for number, offset in before.items():
+            first = next((each.record.offset for each in batch if each.record.number == number), None)
+            if offset < (self._positions.get(number, offset) if first is None else first):
+                found[number] = offset
+        return found
+
+    async def _count_deleted(self, skipped: Mapping[int, int]) -> None:
+        async with asyncio.timeout(END_SECONDS):
+            beginnings = await self._consumer.beginning_offsets([self._place(number) for number in skipped])
+        for place, beginning in beginnings.items():
+            deleted = beginning - skipped[place.partition]
+            if deleted > 0:
+                log.error("%s-%d: %d records were deleted before they were read", *place, deleted)
+                self._on_deleted(deleted)
 
     def _stand_ins(self) -> list[Fetched]:
         """Put an empty record in the place of one that cannot be decoded, once all before it are read, and go on behind it.

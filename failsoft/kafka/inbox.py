@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import TypeVar
 
 from failsoft.kafka.clients import partition_counts
@@ -39,6 +40,7 @@ class Inbox:
         ill_seconds: when a membership that does not recover is replaced.
         stall_seconds: when a fetcher that brings nothing, although there is something, is replaced.
         wall_clock: epoch seconds, as near to the broker's clock as is known.
+        on_deleted: takes a class, and how many of its records were deleted before they were read.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Inbox:
         ill_seconds: float = ILL_SECONDS,
         stall_seconds: float = STALL_SECONDS,
         wall_clock: Callable[[], float] = time.time,
+        on_deleted: Callable[[ClassName, int], None] = lambda *_: None,
     ) -> None:
         self._connection = connection
         self._topics = dict(topics)
@@ -75,6 +78,7 @@ class Inbox:
                 taker=listener,
                 wall_clock=wall_clock,
                 stall_seconds=stall_seconds,
+                on_deleted=partial(on_deleted, name),
             )
             for name, topic in topics.items()
         }

@@ -58,6 +58,9 @@ class Metrics:
         )
         self.waiting = Gauge("failsoft_waiting_records", "In memory, waiting for a permit", where, registry=r)
         self.backlog = Gauge("failsoft_backlog_records", "Still in the log, in own partitions", where, registry=r)
+        self.lost_by_operator = Counter(
+            "failsoft_lost_by_operator_records", "Deleted or expired before they were read", where, registry=r
+        )
         self.in_flight = Gauge("failsoft_in_flight_calls", "Calls that hold a permit", ["stage", "tier"], registry=r)
         self.permits = Gauge("failsoft_permits", "Permits of this worker", ["stage", "tier"], registry=r)
         info = Gauge("failsoft_build_info", "Always 1", ["version"], registry=r)
@@ -94,6 +97,7 @@ class Metrics:
                 self.served.labels(*where, tier.name, str(tier.level))
             self.waiting.labels(*where).set_function(partial(_waiting, machine, known.name))
             self.backlog.labels(*where)
+            self.lost_by_operator.labels(*where)
         for tier in settings.tiers:
             if tier.is_model:
                 for verdict in Verdict:

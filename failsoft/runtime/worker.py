@@ -172,7 +172,7 @@ class _Worker:
             )
             made.append(runner)
             self._ending.code = UNFINISHED  # until it has drained
-            inbox = self._inbox(stage, runner, clock, outbox)
+            inbox = self._inbox(stage, runner, clock, outbox, metrics)
             await runner.start(inbox)
             self.runners.append(runner)
             self._inboxes.append(inbox)
@@ -211,7 +211,7 @@ class _Worker:
         topics |= {topic for stage in stages for topic in self._catalogue.stage_topics(pipeline, stage.name).values()}
         return lambda: cluster_is_whole(self._connection, topics, PROBE_SECONDS)
 
-    def _inbox(self, stage: Stage, runner: StageRunner, clock: Clock, outbox: Outbox) -> Inbox:
+    def _inbox(self, stage: Stage, runner: StageRunner, clock: Clock, outbox: Outbox, metrics: Metrics) -> Inbox:
         return Inbox(
             self._connection,
             pipeline=stage.pipeline,
@@ -220,6 +220,7 @@ class _Worker:
             listener=runner,
             session_timeout_seconds=self._settings.session_seconds,
             wall_clock=lambda: clock.wall() + outbox.clock_offset.seconds,
+            on_deleted=lambda name, count: metrics.lost_by_operator.labels(stage.name, name).inc(count),
         )
 
 

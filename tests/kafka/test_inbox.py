@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import IllegalGenerationError, UnknownMemberIdError
 from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.record.util import calc_crc32c
@@ -295,6 +296,24 @@ async def test_a_commit_past_the_end_of_the_log_begins_at_its_beginning(new_stag
     await inbox.stop()
     await owns_everything(stage, second)
     assert second.positions[place] == 0
+
+
+async def test_records_that_are_deleted_before_they_are_read_are_counted_and_those_behind_them_come(new_stage, outbox):
+    deleted: list[tuple[str, int]] = []
+    stage, listener = await new_stage(1), Listener(rooms={"batch": 0})
+    inbox = await owns_everything(stage, listener, on_deleted=lambda name, count: deleted.append((name, count)))
+    for _ in range(30):  # each a batch of its own, so that most are in the log only
+        await outbox.send(stage.topics["batch"], key=None, value=b"x" * 100_000)
+    admin = AIOKafkaAdminClient(bootstrap_servers=stage.connection.bootstrap_servers)
+    await admin.start()
+    await admin.delete_records({stage.place(Partition("batch", 0)): RecordsToDelete(before_offset=20)})
+    await admin.close()
+    listener.rooms["batch"] = 100
+    inbox.wake("batch")
+    await until(lambda: 29 in listener.offsets(Partition("batch", 0)) and deleted)
+    offsets = listener.offsets(Partition("batch", 0))
+    assert offsets == [*range(offsets.index(20)), *range(20, 30)], "the first ones were here already"
+    assert deleted == [("batch", 20 - offsets.index(20))]
 
 
 async def test_a_member_that_gets_nothing_has_joined_too(new_stage):
