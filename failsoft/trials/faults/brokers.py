@@ -69,7 +69,7 @@ async def broker_frozen(site: Site, strike: Strike) -> None:
 async def disk_full(site: Site, strike: Strike) -> None:
     """Fill the disk of one node: it cannot write, and gives up. Then there is room again, and it is started again."""
     if site.small_disk is None:
-        raise NotHere("no node's records live on a small disk of their own: mounting a tmpfs needs root")
+        raise NotHere("no node's records live on a small disk of their own, which takes three brokers, Linux and root")
     node, folder = site.small_disk
     strike.begins(f"node {node}")
     filler = folder / FILLER

@@ -19,7 +19,8 @@ from typing import Self
 from failsoft.policy.errors import EnvironmentFailure
 from failsoft.testing.guarded import GuardedProcess
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
+"""Five seconds where all is well; a worker is ready when its group has answered, and brokers are being killed meanwhile."""
 STOP_SECONDS = 20.0
 """After SIGTERM: the drain budget and five seconds are what a worker promises; the rest is for a machine that does too much."""
 RESTART_SECONDS = 0.5
@@ -37,15 +38,13 @@ class Worker:
     Attributes:
         number: from 1.
         command: starts one.
-        is_wanted: whether it is to run; one that is not wanted is not started again.
         extra: of its environment, while a fault wants it.
-        process: that runs, or has ended and not been noticed yet.
+        process: that runs, or has ended by itself and not been noticed yet; None of one that is to be away.
         log: of that process.
     """
 
     number: int
     command: Sequence[str]
-    is_wanted: bool = False
     extra: Mapping[str, str] = field(default_factory=dict)
     process: GuardedProcess | None = field(default=None, repr=False)
     log: Path | None = None
@@ -104,12 +103,11 @@ class Crew:
         await asyncio.gather(*(self.terminate(number) for number in self.workers))
 
     def launch(self, number: int) -> None:
-        """Start one, and want it to run."""
+        """Start one."""
         worker = self.workers[number]
         if worker.is_running:
             raise RuntimeError(f"worker {number} runs")
         self._starts += 1
-        worker.is_wanted = True
         worker.log = self._folder / f"worker-{number}-{self._starts}.log"
         environment = ["env", *(f"{name}={value}" for name, value in worker.extra.items())]
         command = [*_IN_DIRECTORY, str(Path.cwd()), *environment, *worker.command]
@@ -165,7 +163,6 @@ class Crew:
             os.kill(worker.process.pid, what)
 
     def _unwanted(self, worker: Worker) -> GuardedProcess | None:
-        worker.is_wanted = False
         process, worker.process = worker.process, None
         return process
 
@@ -173,7 +170,7 @@ class Crew:
         """Start again who ended without being told to."""
         while True:
             for worker in self.workers.values():
-                if worker.is_wanted and worker.process is not None and not worker.is_running:
+                if worker.process is not None and not worker.is_running:
                     await self._replace(worker)
             await asyncio.sleep(RESTART_SECONDS)
 
@@ -184,7 +181,7 @@ class Crew:
         self.ended_by_themselves[process.exit_code] += 1
         self._say(f"worker {worker.number} ended by itself with exit code {process.exit_code}; starting another")
         await asyncio.to_thread(process.kill)  # lets go of its guard
-        if worker.is_wanted and worker.process is process:
+        if worker.process is process:  # else it was told to stop meanwhile
             self.launch(worker.number)
 
 
