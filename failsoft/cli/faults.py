@@ -46,7 +46,8 @@ def faults(
 ) -> None:
     """Strike brokers, workers, the network, models and topics under load; then account for every request.
 
-    Exits 0 when every invariant of `failsoft check-history` holds; else 1. 3: the trial itself could not go on.
+    Exits 0 when every invariant of `failsoft check-history` holds and no log quotes a prompt; else 1. 3: the trial itself could
+    not go on.
     """
     started_at = time.time()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # an orderly end as with Ctrl-C: all processes stop
@@ -66,7 +67,7 @@ def faults(
         write_json(
             json, command="faults", started_at=started_at, seed=seed, result=_result(judgement, outcome, brokers)
         )
-    if not judgement.is_kept:
+    if not judgement.is_kept or outcome.leaks:
         if keep is None:
             print("to look into it, run it again with --keep DIR", file=sys.stderr)
         raise typer.Exit(Exit.BROKEN_PROMISE)
@@ -105,6 +106,8 @@ def _show(judgement: Judgement, outcome: TrialOutcome) -> None:
     console.print(invariant_table(judgement))
     for line in judgement_lines(judgement):
         print(line)
+    for place in outcome.leaks:
+        print(f"a prompt is quoted in {place}")
     print(
         f"Workers ended by themselves {_counted(outcome.ended_by_themselves)}, when told to {_counted(outcome.drained)}. "
         f"After the load ended, the last result took {outcome.rest_seconds:.1f} s."
@@ -124,4 +127,5 @@ def _result(judgement: Judgement, outcome: TrialOutcome, brokers: int) -> dict[s
         "ended_by_themselves": dict(outcome.ended_by_themselves),
         "drained": dict(outcome.drained),
         "rest_seconds": round(outcome.rest_seconds, 3),
+        "leaks": outcome.leaks,
     }

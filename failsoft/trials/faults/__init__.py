@@ -15,6 +15,7 @@ network      faults between clients and brokers
 models       faults of the models
 records      poison, and what operators do to topics
 strike       carries a schedule out
+leaks        whether a prompt stands in a log
 trial        the whole: set up, strike, come to rest, dump
 ===========  =========================================================================================
 """

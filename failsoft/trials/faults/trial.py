@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -33,6 +33,7 @@ from failsoft.testing.model_server import ModelSettings
 from failsoft.trials.beside import beside
 from failsoft.trials.faults.callers import CANARIES, Callers
 from failsoft.trials.faults.crew import Crew, worker_command
+from failsoft.trials.faults.leaks import leaks
 from failsoft.trials.faults.network import ALONE, CALLERS, GROUPS, WORKERS
 from failsoft.trials.faults.pipeline import LARGE_SLOTS, NAME, SMALL_SLOTS, STAGE
 from failsoft.trials.faults.readers import Reader
@@ -115,6 +116,7 @@ class TrialOutcome:
         ended_by_themselves: exit code -> workers that ended without being told to.
         drained: exit code -> workers that ended when told to.
         rest_seconds: from the end of the load to the last result.
+        leaks: places in logs where a prompt is quoted.
     """
 
     accepted: int
@@ -125,6 +127,7 @@ class TrialOutcome:
     ended_by_themselves: Mapping[int, int]
     drained: Mapping[int, int]
     rest_seconds: float
+    leaks: Sequence[str]
 
 
 async def run_trial(settings: TrialSettings, say: Callable[[str], None]) -> TrialOutcome:
@@ -198,6 +201,7 @@ async def run_trial(settings: TrialSettings, say: Callable[[str], None]) -> Tria
         dict(crew.ended_by_themselves),
         dict(crew.drained),
         rest_seconds,
+        list(leaks(settings.folder, CANARIES.values())),
     )
 
 
