@@ -161,6 +161,15 @@ def result_of_another(history: History, rng: random.Random) -> None:
     results(history).append(beside(history, a_result(history, rng), problem=problem))
 
 
+def answer_to_another(history: History, rng: random.Random) -> None:
+    """Within one tenant, where no canary sings."""
+    line = a_result(history, rng)
+    lines = history.producers[PRODUCER]
+    sent = next(each for each in lines if isinstance(each, InvokeLine) and each.id == line.id)
+    swap(lines, sent, replace(sent, asks="a question"))
+    swap(results(history), line, replace(line, answers="another question"))
+
+
 def result_of_a_failed_send(history: History, rng: random.Random) -> None:
     history.producers[PRODUCER].append(InvokeLine(ENDS_AT, ENDS_AT, 9999, "id-9999", TOPICS["fast"], "fast"))
     history.producers[PRODUCER].append(replace(a_fail(history), call=9999))
@@ -327,6 +336,7 @@ BREACHES = [
     ("duplicate-execution", repeated_too_often),
     ("phantom", result_of_nothing),
     ("phantom", result_of_another),
+    ("phantom", answer_to_another),
     ("phantom", result_of_a_failed_send),
     ("phantom", dead_letter_of_nothing),
     ("inconsistent-offset", log_rewritten),
@@ -524,6 +534,17 @@ def place_of(line: TookLine | ExecuteLine) -> tuple[str, int, int]:
 def expiry(history: History, line: TookLine) -> float:
     records = {record.id: record.expires_at for name in TOPICS for record in requests(history, name)}
     return records[line.id] or 0.0
+
+
+def test_an_answer_that_repeats_nothing_or_the_question_is_nobody_elses() -> None:
+    history = drawn()
+    answer_to_another(history, random.Random(3))
+    line = next(line for line in results(history) if line.answers is not None)
+    for answers in (None, "a question"):
+        new = replace(line, answers=answers)
+        swap(results(history), line, new)
+        line = new
+        assert judge(history).is_kept
 
 
 def test_a_half_open_breaker_lets_its_probes_through() -> None:

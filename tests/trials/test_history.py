@@ -21,6 +21,7 @@ from failsoft.trials.history import (
     TrialClass,
     Unreadable,
     load_history,
+    text_digest,
 )
 from failsoft.trials.history.dump import dead_letter_line, request_line, result_line
 from failsoft.trials.history.lines import FaultEndLine, FaultSkippedLine, OkLine, ShownLine, UnknownLine
@@ -204,6 +205,12 @@ def test_a_result_in_the_log_is_read_with_the_canaries_in_it():
     line = result_line(record(sent.headers, sent.value, key=sent.key), CANARIES)
     assert (line.id, line.outcome, line.tier, line.problem) == (result_id(REQUEST), "ok", "large", None)
     assert line.canaries == ("bob",)
+
+
+def test_an_answer_in_the_log_says_what_it_was_asked():
+    for body, answers in (({"asked": "why"}, text_digest("why")), ({"asked": 1}, None), ({}, None)):
+        sent = encode_result(OK, Envelope(REQUEST), pipeline="p", published_at=1.0, custom_id="c", body=body)
+        assert result_line(record(sent.headers, sent.value, key=sent.key), {}).answers == answers
 
 
 def test_a_result_that_is_none_or_not_its_own_says_why():

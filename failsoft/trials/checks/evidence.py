@@ -52,6 +52,7 @@ class Request:
         sent_at: when it was first sent; None where no producer wrote it down.
         tenant: whose it is.
         is_poison: it is not meant to be served.
+        asks: digest of what it asks, where that is known.
         acknowledged: by the broker: place (None where the broker did not say) and time of append, of each send.
         failed: how many sends surely failed.
         sends: how many there were.
@@ -66,6 +67,7 @@ class Request:
     sent_at: float | None = None
     tenant: str | None = None
     is_poison: bool = False
+    asks: str | None = None
     acknowledged: list[tuple[Place | None, float]] = field(default_factory=list)
     failed: int = 0
     sends: int = 0
@@ -258,7 +260,7 @@ def _sent(found: Evidence, line: InvokeLine, id_: str) -> Request:
     request = found.requests.get(id_)
     if request is None:
         request = Request(id_, line.request_class, min(asked, class_.deadline_max_seconds), line.at)
-        request.tenant, request.is_poison = line.tenant, line.is_poison
+        request.tenant, request.is_poison, request.asks = line.tenant, line.is_poison, line.asks
         found.requests[id_] = request
     request.sends += 1
     return request

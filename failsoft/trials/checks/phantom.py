@@ -1,11 +1,12 @@
 """Phantom: a result, or a dead letter, of nothing that was asked.
 
 It is no result at all; it names another request than the one whose id it carries; its id is of no request that was sent or stands
-in the log; or each send of that request surely failed. A send of which nothing is known may have a result.
+in the log; each send of that request surely failed; or it answers another question than the one that was asked, which shows where
+models repeat what they were asked. A send of which nothing is known may have a result.
 """
 
 from failsoft.trials.checks.check import Check
-from failsoft.trials.checks.evidence import Evidence, Place
+from failsoft.trials.checks.evidence import Evidence, Place, Request
 from failsoft.trials.history.lines import DeadLetterLine
 
 
@@ -18,8 +19,15 @@ def check_phantoms(evidence: Evidence) -> Check:
         if request.results:
             is_asked = request.is_accepted or request.is_unknown
             check.look(is_asked, f"{request.id} has a result, though it surely was not sent")
+            _check_answers(request, check)
     _check_dead_letters(evidence, check)
     return check
+
+
+def _check_answers(request: Request, check: Check) -> None:
+    for result in request.results:
+        if request.asks is not None and result.answers is not None and result.answers != request.asks:
+            check.find(f"{request.id}: its result at offset {result.offset} answers another question than it asked")
 
 
 def _check_dead_letters(evidence: Evidence, check: Check) -> None:

@@ -22,7 +22,7 @@ from failsoft.catalogue import Catalogue
 from failsoft.kafka import Acknowledged, Connection, Outbox, OutboxClosed, RecordRefused
 from failsoft.policy.request import ClassName
 from failsoft.runtime.submission import Destination, choose_destination
-from failsoft.trials.history import ProducerHistory
+from failsoft.trials.history import ProducerHistory, text_digest
 from failsoft.wire import Envelope, Identity, Record, RequestLine
 from failsoft.wire.body import encode_request
 from failsoft.wire.envelope import encode_request_headers
@@ -39,12 +39,13 @@ PATH = "/v1/chat/completions"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request on its way: whither, what, which result it will have, and whether it is meant to be served."""
+    """One request on its way: whither, what, whose result it will have, if it is meant to be served, and a digest of its text."""
 
     destination: Destination
     record: Record
     result_id: str
     is_poison: bool = False
+    asks: str | None = None
 
 
 class Callers:
@@ -164,10 +165,11 @@ class Callers:
 
     def _request(self, name: ClassName, tenant: str, text: str, *, is_poison: bool = False) -> Asked:
         identity, destination = self._identity(), self._destinations[name, tenant]
-        body = {"messages": [{"role": "user", "content": f"{CANARIES[tenant]} {text}"}], "temperature": 0}
+        content = f"{CANARIES[tenant]} {text}"
+        body = {"messages": [{"role": "user", "content": content}], "temperature": 0}
         line = RequestLine(identity.id, PATH, body)
         record = destination.record(line, encode_request(line), identity, sent_at=time.time())
-        return Asked(destination, record, result_id(identity), is_poison)
+        return Asked(destination, record, result_id(identity), is_poison, text_digest(content))
 
     def _send_soon(self, asked: Asked) -> None:
         task = asyncio.create_task(self._send_when_allowed(asked))
@@ -194,6 +196,7 @@ class Callers:
             budget_seconds=destination.budget_seconds,
             tenant=destination.tenant,
             is_poison=asked.is_poison,
+            asks=asked.asks,
         )
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):

@@ -21,6 +21,7 @@ trial          what was run: topics, classes, bounds
 lines          the values that are the lines of producers, faults, offsets, logs and readers
 writers        who writes them
 dump           reads a topic of the cluster into its file
+echo           what was asked, and what an answer says it was asked
 loading        reads a folder back, line by line
 =============  =====================================================================================================
 
@@ -35,6 +36,7 @@ topic that will be deleted is dumped before, as its incarnation 0, and in the en
 """
 
 from failsoft.trials.history.dump import dump_topic
+from failsoft.trials.history.echo import text_digest
 from failsoft.trials.history.lines import Bounds, Unreadable
 from failsoft.trials.history.loading import History, load_history
 from failsoft.trials.history.trial import Limits, Trial, TrialClass, write_trial
@@ -53,5 +55,6 @@ __all__ = [
     "Unreadable",
     "dump_topic",
     "load_history",
+    "text_digest",
     "write_trial",
 ]

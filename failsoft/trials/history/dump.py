@@ -19,6 +19,7 @@ from failsoft.kafka.results import ResultRecord
 from failsoft.policy.deadline import grant
 from failsoft.policy.errors import MalformedRecord
 from failsoft.runtime.line_file import LineFile
+from failsoft.trials.history.echo import echo_digest
 from failsoft.trials.history.lines import (
     Bounds,
     DeadLetterLine,
@@ -116,6 +117,7 @@ def result_line(record: ResultRecord, canaries: Mapping[str, str]) -> ResultLine
         result.executions,
         found,
         problem,
+        echo_digest(result.body) if result.is_ok else None,
     )
 
 

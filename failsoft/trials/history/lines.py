@@ -24,6 +24,7 @@ class InvokeLine:
         budget_seconds: that it asks for; None: what its class grants.
         tenant: whose it is.
         is_poison: it is not meant to be served: it is malformed, refused by every model, or kills the process.
+        asks: digest of what is asked (:mod:`failsoft.trials.history.echo`); None where no answer will repeat it.
     """
 
     at: float
@@ -35,6 +36,7 @@ class InvokeLine:
     budget_seconds: float | None = None
     tenant: str | None = None
     is_poison: bool = False
+    asks: str | None = None
     event: Literal["invoke"] = "invoke"
 
 
@@ -219,6 +221,7 @@ class ResultLine:
         executions: that it says it took.
         canaries: the tenants whose text stands in it.
         problem: why it is no result, or not the one that it says it is.
+        answers: digest of what the answer says it was asked; None where it does not say.
     """
 
     partition: int
@@ -233,6 +236,7 @@ class ResultLine:
     executions: int = 0
     canaries: tuple[str, ...] = ()
     problem: str | None = None
+    answers: str | None = None
     event: Literal["result"] = "result"
 
 

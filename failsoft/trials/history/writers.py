@@ -48,6 +48,7 @@ class ProducerHistory:
         budget_seconds: float | None = None,
         tenant: str | None = None,
         is_poison: bool = False,
+        asks: str | None = None,
     ) -> int:
         """Write down what is sent next; return the call that its outcome is to be told by.
 
@@ -58,11 +59,12 @@ class ProducerHistory:
             budget_seconds: that it asks for; None: what its class grants.
             tenant: whose it is.
             is_poison: it is not meant to be served: it is malformed, refused by every model, or kills the process.
+            asks: digest of what is asked (:mod:`failsoft.trials.history.echo`); None where no answer will repeat it.
         """
         call = next(self._calls)
         self._file.append(
             InvokeLine(
-                time.time(), time.monotonic(), call, id_, topic, request_class, budget_seconds, tenant, is_poison
+                time.time(), time.monotonic(), call, id_, topic, request_class, budget_seconds, tenant, is_poison, asks
             )
         )
         return call
