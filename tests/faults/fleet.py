@@ -1,6 +1,7 @@
 """Worker processes under faults, and what each of them has written down of itself."""
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
@@ -162,21 +163,29 @@ async def a_fleet(
 
 
 @asynccontextmanager
-async def load(cluster: Cluster, *, per_second: float, seconds: float) -> AsyncIterator[None]:
-    """Keep sending requests whose calls take so long; a broker that is away is waited for."""
+async def load(cluster: Cluster, *, per_second: float, seconds: float, finishes: bool = True) -> AsyncIterator[None]:
+    """Keep sending requests whose calls take so long, also while no broker answers.
+
+    Args:
+        cluster: its topics.
+        per_second: how many.
+        seconds: of each call.
+        finishes: whether to wait, at the end, until the broker has acknowledged all.
+    """
+    sends: set[asyncio.Task[str]] = set()
 
     async def keep_sending() -> None:
-        number = 0
-        while True:
-            await cluster.send("batch", f"request-{time.time_ns()}-{number}", {"seconds": seconds})
-            number += 1
+        for number in itertools.count():
+            sends.add(asyncio.create_task(cluster.send("batch", f"request-{number}", {"seconds": seconds})))
             await asyncio.sleep(1 / per_second)
 
     sending = asyncio.create_task(keep_sending())
     try:
         yield
-        if sending.done():
-            sending.result()
-    finally:
         sending.cancel()
-        await asyncio.wait([sending])
+        if finishes:
+            await asyncio.gather(*sends)
+    finally:
+        for task in (sending, *sends):
+            task.cancel()
+        await asyncio.gather(sending, *sends, return_exceptions=True)

@@ -31,6 +31,7 @@ async def test_workers_outlive_a_broker_that_is_killed_and_serve_again_soon_afte
             async with load(cluster, per_second=20, seconds=0.3):
                 for _ in range(KILLS):
                     await first_result(cluster, since=time.time())
+                    await asyncio.sleep(rng.uniform(0.0, 3.0))
                     await kafka.kill(1)
                     await asyncio.sleep(rng.uniform(0.0, 8.0))
                     await kafka.start(1)

@@ -6,6 +6,7 @@ CALLS = "tests/runtime/test_calls.py"
 CONFORMANCE = "tests/conformance/test_conformance.py"
 INBOX = "tests/kafka/test_inbox.py"
 INVARIANTS = "tests/simulation/test_invariants.py"
+PROCESSES = "tests/endpoints/test_processes.py"
 RUNNER = "tests/runtime/test_runner.py"
 
 _RUNTIME = (
@@ -51,6 +52,37 @@ _RUNTIME = (
         "if topic is None or topic not in self._reply_topics:",
         "if topic is None:",
         (f"{RUNNER}::test_a_reply_goes_only_to_topics_that_the_catalogue_allows",),
+    ),
+)
+
+_PROCESSES = (
+    Mutant(
+        "frees a slot before its new process is warm",
+        "failsoft/endpoints/processes.py",
+        "            self._replace_soon(child, over)\n",
+        "            over.set_result(None)\n            self._replace_soon(child)\n",
+        (f"{PROCESSES}::test_a_slot_is_not_free_before_its_new_process_is_warm",),
+    ),
+    Mutant(
+        "lets what a process has started outlive the worker",
+        "failsoft/endpoints/child.py",
+        "fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())",
+        "fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())",
+        (f"{PROCESSES}::test_a_killed_worker_leaves_no_child_nor_what_a_child_has_started",),
+    ),
+    Mutant(
+        "gives a process that still works on a cut call the next one",
+        "failsoft/endpoints/child_process.py",
+        "return not self.exited.done() and self._answer is None",
+        "return not self.exited.done()",
+        (f"{PROCESSES}::test_a_call_that_never_returns_is_killed_when_it_is_cut_and_its_slot_serves_again",),
+    ),
+    Mutant(
+        "waits for ever for a worker's own code that is stuck",
+        "failsoft/runtime/ending.py",
+        "        latest.start()\n",
+        "",
+        ("tests/runtime/test_ending.py::test_time_ends_what_does_not_end_itself_with_the_code_that_is_true_by_then",),
     ),
 )
 
@@ -149,4 +181,4 @@ _SIMULATION = (
     ),
 )
 
-SHELLS = (*_RUNTIME, *_KAFKA, *_MEMORY, *_SIMULATION)
+SHELLS = (*_RUNTIME, *_PROCESSES, *_KAFKA, *_MEMORY, *_SIMULATION)

@@ -3,6 +3,8 @@
 import asyncio
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -28,26 +30,31 @@ LEAVES_A_THREAD = (
 DRAINS = "print('stuck', flush=True); await end.asked.wait(); sys.exit(7)"
 
 
-async def started(then: str, *, close_seconds: float = 0.1, code: int = 4) -> asyncio.subprocess.Process:
+@asynccontextmanager
+async def started(then: str, *, close_seconds: float = 0.1, code: int = 4) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run it until it is stuck; it is gone afterwards."""
     program = PROGRAM.format(close_seconds=close_seconds, code=code, then=then)
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"stuck\n"
-    return process
+    try:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"stuck\n"
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 @pytest.mark.parametrize(("stuck", "code"), [(BLOCKS_THE_LOOP, 4), (LEAVES_A_THREAD, 0)])
 async def test_time_ends_what_does_not_end_itself_with_the_code_that_is_true_by_then(stuck: str, code: int):
-    process = await started(stuck, code=code)
-    process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(30.0):
+    async with started(stuck, code=code) as process, asyncio.timeout(30.0):
+        process.send_signal(signal.SIGTERM)
         assert await process.wait() == code
 
 
 async def test_a_worker_that_ends_in_time_keeps_its_own_exit_code():
-    process = await started(DRAINS, close_seconds=60.0)
-    process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(30.0):
+    async with started(DRAINS, close_seconds=60.0) as process, asyncio.timeout(30.0):
+        process.send_signal(signal.SIGTERM)
         assert await process.wait() == 7
 
 
