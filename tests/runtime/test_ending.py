@@ -59,12 +59,12 @@ async def test_a_worker_that_ends_in_time_keeps_its_own_exit_code():
 
 
 async def test_a_second_signal_ends_it_at_once():
-    process = await started(BLOCKS_THE_LOOP, close_seconds=3600.0)
-    ended = asyncio.create_task(process.wait())
-    while not ended.done():  # several signals before it looks are one
-        process.send_signal(signal.SIGTERM)
-        await asyncio.wait({ended}, timeout=0.1)
-    assert ended.result() == 128 + signal.SIGTERM
+    async with started(BLOCKS_THE_LOOP, close_seconds=3600.0) as process, asyncio.timeout(30.0):
+        ended = asyncio.create_task(process.wait())
+        while not ended.done():  # several signals before it looks are one
+            process.send_signal(signal.SIGTERM)
+            await asyncio.wait({ended}, timeout=0.1)
+        assert ended.result() == 128 + signal.SIGTERM
 
 
 async def test_a_start_that_is_asked_to_end_is_given_up():
