@@ -17,6 +17,7 @@ from failsoft.catalogue.plan import (
     capped,
     diff,
 )
+from failsoft.catalogue.rights import Resource, Right, Role, commands, rights
 
 __all__ = [
     "AddPartitions",
@@ -28,11 +29,15 @@ __all__ = [
     "DescribedTopic",
     "Entry",
     "Plan",
+    "Resource",
+    "Right",
+    "Role",
     "TopicSettings",
     "TopicSpec",
     "Unfixable",
     "capped",
     "catalogue_text",
+    "commands",
     "dead_letters_topic",
     "diff",
     "load",
@@ -41,4 +46,5 @@ __all__ = [
     "pipeline_topic",
     "requests_topic",
     "results_topic",
+    "rights",
 ]

@@ -39,3 +39,8 @@ def pipeline_topic(pipeline: str, kind: str) -> str:
 def pipeline_prefix(pipeline: str) -> str:
     """Everything that begins with this belongs to the pipeline."""
     return f"{pipeline}."
+
+
+def group_name(pipeline: str, stage: str) -> str:
+    """Name the group of a stage; without a stage the beginning of the names of all groups of a pipeline."""
+    return f"failsoft.{pipeline}.{stage}"

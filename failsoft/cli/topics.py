@@ -1,4 +1,4 @@
-"""``failsoft topics plan | apply | show``: keep a cluster's topics in step with the catalogue.
+"""``failsoft topics plan | apply | show | acls``: keep a cluster's topics in step with the catalogue.
 
 ``+`` will be created, ``~`` will be changed, ``!`` only a person can settle, ``?`` is there but in no catalogue.
 ``plan`` changes nothing and exits 2 on drift; ``apply`` exits 0 when the cluster is in step afterwards, and 2 when a
@@ -14,7 +14,19 @@ from typing import Annotated, Any
 
 import typer
 
-from failsoft.catalogue import AddPartitions, ChangeConfig, Create, DescribedCluster, Entry, Plan, Unfixable, load
+from failsoft.catalogue import (
+    AddPartitions,
+    ChangeConfig,
+    Create,
+    DescribedCluster,
+    Entry,
+    Plan,
+    Role,
+    Unfixable,
+    commands,
+    load,
+    rights,
+)
 from failsoft.cli.exits import Exit, explained_errors
 from failsoft.cli.report import JsonOption, write_json
 from failsoft.kafka import admin
@@ -74,6 +86,21 @@ def show(catalogue: CatalogueOption = None, bootstrap: BootstrapOption = None, j
         cluster = asyncio.run(admin.describe(Connection.from_environment(bootstrap), wanted))
     topics = [asdict(cluster.topics[name]) for name in sorted(cluster.topics)]
     _report("topics show", json, started_at, _cluster_lines(cluster), {"brokers": cluster.brokers, "topics": topics})
+
+
+@app.command()
+def acls(
+    role: Annotated[Role, typer.Argument(help="Whose rights.")],
+    principal: Annotated[str, typer.Option(help="Who has the role, as the brokers name him: User:NAME.")],
+    catalogue: CatalogueOption = None,
+    json: JsonOption = None,
+) -> None:
+    """Print the commands of Kafka's own tool that give a role the rights it needs, and no more; talk to no cluster."""
+    started_at = time.time()
+    with explained_errors():
+        wanted = rights(load(catalogue), role)
+    result = {"role": role, "principal": principal, "rights": [asdict(right) for right in wanted]}
+    _report("topics acls", json, started_at, commands(wanted, principal), result)
 
 
 def _report(command: str, json: str | None, started_at: float, lines: Iterator[str], result: dict[str, Any]) -> None:

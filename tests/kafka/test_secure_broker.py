@@ -1,10 +1,7 @@
 """TLS and SASL against a real broker: what gets in, and what is told to who does not."""
 
-import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -13,92 +10,25 @@ from failsoft.kafka.clients import close_consumer, connected_consumer
 from failsoft.kafka.connection import Connection
 from failsoft.kafka.outbox import Outbox
 from failsoft.kafka.reach import reach
-from failsoft.kafka.security import MECHANISMS, Security
+from failsoft.kafka.security import MECHANISMS
 from failsoft.policy.errors import EnvironmentFailure
-from failsoft.testing.guarded import GuardedProcess
-from failsoft.testing.installation import installed_kafka
-from failsoft.testing.readiness import await_ready
-from failsoft.testing.storage import write_settings
 from tests.kafka.authority import Authority
 from tests.kafka.conftest import create_topics
+from tests.kafka.secured import secured_broker, speaking
 
 pytestmark = pytest.mark.kafka
 
 USER, PASSWORD, WRONG = "alice", "hunter2", "hunter3"
-LISTENERS = {"PLAINTEXT": "PLAINTEXT", "TLS": "SSL", "SASL": "SASL_PLAINTEXT", "BOTH": "SASL_SSL"}
-MODULES = "org.apache.kafka.common.security"
-JAAS = {
-    "plain": f'{MODULES}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";',
-    "scram-sha-256": f"{MODULES}.scram.ScramLoginModule required;",
-    "scram-sha-512": f"{MODULES}.scram.ScramLoginModule required;",
-}
 
 
 @pytest.fixture(scope="module")
 def servers(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Listener -> bootstrap servers of one broker: TLS wants a certificate, SASL a password, BOTH a password over TLS."""
-    folder = tmp_path_factory.mktemp("secure")
-    write_settings(folder, port=0, own={})
-    with (folder / "server.properties").open("a") as settings:  # of two lines for one setting the later counts
-        settings.writelines(f"{name}={value}\n" for name, value in secure_settings(folder, authority).items())
-    command = installed_kafka().command(folder)
-    users = [f"--add-scram={name}=[name={USER},password={PASSWORD}]" for name in MECHANISMS[:2]]
-    tool = [
-        *command[:-2],
-        "kafka.tools.StorageTool",
-        "format",
-        "--standalone",
-        "--cluster-id",
-        "c2VjdXJlLWNsdXN0ZXIxMQ",
-    ]
-    subprocess.run([*tool, "--config", command[-1], *users], check=True, capture_output=True)
-    log = folder / "broker.log"
-    process = GuardedProcess(command, log=log)
-    try:
-        await_ready(process, log, port=0, timeout_seconds=60)
-        found = re.findall(r"(\w+): resolved ephemeral port to (\d+)", log.read_text())
-        yield {listener: f"127.0.0.1:{port}" for listener, port in found}
-    finally:
-        process.end(grace_seconds=10)
-
-
-def secure_settings(folder: Path, authority: Authority) -> dict[str, str]:
-    keystore = folder / "keystore.pem"
-    keystore.write_bytes(authority.key.read_bytes() + authority.cert.read_bytes())
-    jaas = {
-        f"listener.name.{listener}.{mechanism}.sasl.jaas.config": module
-        for listener in ("sasl", "both")
-        for mechanism, module in JAAS.items()
-    }
-    return {
-        "listeners": ",".join(f"{name}://127.0.0.1:0" for name in (*LISTENERS, "CONTROLLER")),
-        "listener.security.protocol.map": ",".join(
-            f"{n}:{p}" for n, p in {**LISTENERS, "CONTROLLER": "PLAINTEXT"}.items()
-        ),
-        "ssl.keystore.type": "PEM",
-        "ssl.keystore.location": str(keystore),
-        "ssl.truststore.type": "PEM",
-        "ssl.truststore.location": str(authority.ca),
-        "listener.name.tls.ssl.client.auth": "required",
-        "sasl.enabled.mechanisms": ",".join(MECHANISMS),
-        **jaas,
-    }
+    with secured_broker(tmp_path_factory.mktemp("secure"), authority, {USER: PASSWORD}) as servers:
+        yield servers
 
 
 def secured(servers: dict[str, str], authority: Authority, listener: str, mechanism: str | None = None) -> Connection:
-    """What the listener asks for."""
-    protocol = LISTENERS[listener]
-    is_encrypted, has_sasl = "SSL" in protocol.split("_"), "SASL" in protocol.split("_")
-    security = Security(
-        protocol,
-        ca_file=authority.ca if is_encrypted else None,
-        cert_file=authority.cert if listener == "TLS" else None,
-        key_file=authority.key if listener == "TLS" else None,
-        sasl_mechanism=mechanism,
-        username=USER if has_sasl else None,
-        password=PASSWORD if has_sasl else None,
-    )
-    return Connection(servers[listener], security)
+    return speaking(servers, authority, listener, user=(USER, PASSWORD), mechanism=mechanism)
 
 
 @pytest.mark.parametrize(
