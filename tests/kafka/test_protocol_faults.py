@@ -330,3 +330,13 @@ async def test_positions_are_asked_for_until_group_and_log_answer(cluster):
     await member.join()
     assert member.listener.positions == {BATCH: 0, Partition("interactive", 0): 0}
     await member.inbox.stop()
+
+
+async def test_a_member_whose_brokers_are_down_commits_nothing_and_closes_all_the_same(cluster):
+    member = Member(cluster)
+    await member.join()
+    for broker in cluster.brokers:
+        cluster.take_down(broker)
+    async with asyncio.timeout(20):
+        assert not await member.commit(1)
+        await member.inbox.stop()
