@@ -620,6 +620,9 @@ def test_recovery_is_from_a_faults_end_until_what_is_sent_is_in_time() -> None:
     tally = judge(history).faults["kill"]
     assert (tally.count, tally.recovered, tally.overlapped) == (1, 1, 0)
     assert tally.p50_seconds == pytest.approx(9.0, abs=0.5)
+    undisturbed = judge(drawn()).faults["kill"]
+    assert tally.requests - undisturbed.requests == pytest.approx(9 / EVERY_SECONDS, abs=8)  # some sends fail
+    assert tally.in_time == undisturbed.in_time
 
 
 def test_a_fault_whose_recovery_another_cuts_short_is_nobodys() -> None:

@@ -10,6 +10,9 @@ as flowing. When another fault is at work between the end and that instant, whos
 *overlapped*, and neither in the quantiles nor held against the bound. Of a burst the last fault is held to it, unless the next
 burst strikes before the bound is over.
 
+A recovery of 0 s says that what came after the fault's end was not touched. What the fault did while it was at work is told by
+how many of the requests sent meanwhile, and until the recovery, were in time; overlapping faults share them.
+
 **A stall**: outside faults and their time for recovery, nothing ended for longer than the bound while a request waited
 through all of it.
 
@@ -57,13 +60,15 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class FaultTally:
-    """All faults of one kind."""
+    """All faults of one kind: how many, their recoveries, and what was sent while they were at work."""
 
     count: int
     recovered: int
     overlapped: int
     p50_seconds: float | None
     p99_seconds: float | None
+    requests: int
+    in_time: int
 
 
 class Flow:
@@ -87,8 +92,13 @@ class Flow:
 
     def flows(self, at: float) -> bool:
         """Whether the requests sent from here on are answered in time."""
-        first, last = bisect_left(self.sent, at), bisect_left(self.sent, at + WINDOW_SECONDS)
-        return last > first and self._in_time[last] - self._in_time[first] >= self.limits.in_time_share * (last - first)
+        requests, in_time = self.sent_between(at, at + WINDOW_SECONDS)
+        return requests > 0 and in_time >= self.limits.in_time_share * requests
+
+    def sent_between(self, since: float, until: float) -> tuple[int, int]:
+        """How many requests were sent, and how many of them were answered in time."""
+        first, last = bisect_left(self.sent, since), bisect_left(self.sent, until)
+        return last - first, self._in_time[last] - self._in_time[first]
 
     def recovery(self, fault: Fault) -> Recovery | None:
         """Of one fault; None where nothing was sent after it, or it never ended."""
@@ -117,12 +127,17 @@ def by_kind(flow: Flow, found: Sequence[Recovery]) -> dict[str, FaultTally]:
     for kind in sorted({fault.kind for fault in flow.evidence.faults}):
         known = [each for each in found if each.fault.kind == kind]
         seconds = [each.seconds for each in known if each.seconds is not None and not each.is_overlapped]
+        spans = [(fault.began_at, fault.ended_at) for fault in flow.evidence.faults if fault.kind == kind]
+        until = {each.fault.began_at: each.fault.ended_at + (each.seconds or 0.0) for each in known}
+        meanwhile = [flow.sent_between(began_at, until.get(began_at, ended_at)) for began_at, ended_at in spans]
         tallies[kind] = FaultTally(
-            sum(fault.kind == kind for fault in flow.evidence.faults),
+            len(spans),
             len(seconds),
             sum(each.is_overlapped for each in known),
             quantile(seconds, 0.5),
             quantile(seconds, 0.99),
+            sum(requests for requests, _ in meanwhile),
+            sum(in_time for _, in_time in meanwhile),
         )
     return tallies
 

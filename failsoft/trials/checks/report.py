@@ -28,13 +28,14 @@ def invariant_table(judgement: Judgement) -> Table:
 
 
 def fault_table(judgement: Judgement) -> Table:
-    """One row for each kind of fault: how many, and how long until results in time flowed again."""
+    """One row for each kind of fault: how many, how long until results in time flowed again, and what was in time meanwhile."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("fault")
-    for name in ("count", "recovered", "overlapped", "p50 s", "p99 s"):
+    for name in ("count", "recovered", "overlapped", "p50 s", "p99 s", "sent", "in time"):
         table.add_column(name, justify="right")
     for kind, tally in judgement.faults.items():
-        figures = (_seconds(tally.p50_seconds), _seconds(tally.p99_seconds))
+        share = f"{tally.in_time / tally.requests:.0%}" if tally.requests else ""
+        figures = (_seconds(tally.p50_seconds), _seconds(tally.p99_seconds), str(tally.requests), share)
         table.add_row(kind, str(tally.count), str(tally.recovered), str(tally.overlapped), *figures)
     return table
 
