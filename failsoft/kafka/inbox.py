@@ -18,6 +18,7 @@ from failsoft.kafka.fetcher import STALL_SECONDS, Fetcher
 from failsoft.kafka.listener import InboxListener
 from failsoft.kafka.membership import HEARTBEAT_SECONDS, ILL_SECONDS, SESSION_SECONDS, Membership
 from failsoft.policy.errors import ConfigurationError
+from failsoft.policy.progress import Marks, Progress
 from failsoft.policy.request import ClassName, Partition
 from failsoft.policy.watchdog import Sight
 
@@ -134,13 +135,13 @@ class Inbox:
         if self._failure is not None:
             await asyncio.shield(self._failure)
 
-    async def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> frozenset[Partition]:
-        """Commit partition -> (assignment, offset); return the partitions whose offset the group now has.
+    async def commit(self, marks: Marks) -> frozenset[Partition]:
+        """Commit; return the partitions whose mark the group now has.
 
         The rest was refused, not answered in time, or belongs to an assignment that is over. None of that is an error.
         """
-        taken = await self._membership.commit(offsets)
-        self._is_refused = not offsets.keys() <= taken
+        taken = await self._membership.commit(marks)
+        self._is_refused = not marks.keys() <= taken
         self._commits += not self._is_refused
         return taken
 
@@ -170,11 +171,11 @@ class Inbox:
         """Say that there may be room again."""
         self._fetchers[request_class].wake()
 
-    def assigned(self, positions: Mapping[Partition, int], assignment: int, share: float) -> None:
+    def assigned(self, positions: Mapping[Partition, Progress], assignment: int, share: float) -> None:
         """Tell the listener first, then begin to fetch. Called by the membership."""
         self._tell(lambda: self._listener.assigned(positions, assignment, share))
         for name, fetcher in self._fetchers.items():
-            numbers = {partition.number: at for partition, at in positions.items() if partition.request_class == name}
+            numbers = {place.number: at.offset for place, at in positions.items() if place.request_class == name}
             if numbers:
                 fetcher.gain(numbers, assignment)
 
@@ -187,9 +188,9 @@ class Inbox:
                 fetcher.lose(numbers)
         self._tell(lambda: self._listener.revoked(partitions, share))
 
-    def offsets_to_commit(self) -> Mapping[Partition, tuple[int, int]]:
+    def marks_to_commit(self) -> Marks:
         """Ask the listener. Called by the membership."""
-        return self._tell(self._listener.offsets_to_commit)
+        return self._tell(self._listener.marks_to_commit)
 
     def _tell(self, call: Callable[[], T]) -> T:
         """Call the listener; aiokafka would swallow what it raises, so it is kept for ``failed``."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from failsoft.policy.progress import Marks, Progress
 from failsoft.policy.request import ClassName, Partition, RecordId
 
 
@@ -50,11 +51,11 @@ class InboxListener(Protocol):
     def backlog(self, request_class: ClassName, records: int, oldest_age_seconds: float) -> None:
         """Learn how much of the class is still in the log, and how old its oldest record is at most."""
 
-    def assigned(self, positions: Mapping[Partition, int], assignment: int, share: float) -> None:
-        """Own these from here on; the positions are the offsets of the first records that will come."""
+    def assigned(self, positions: Mapping[Partition, Progress], assignment: int, share: float) -> None:
+        """Own these from here on: how far each is, with this beginning counted in; records come from its offset on."""
 
     def revoked(self, partitions: frozenset[Partition], share: float) -> None:
         """Drop these: others own them. The set is empty when only the share has changed."""
 
-    def offsets_to_commit(self) -> Mapping[Partition, tuple[int, int]]:
-        """Return what may be committed now, partition -> (assignment, offset): a rebalance is about to begin."""
+    def marks_to_commit(self) -> Marks:
+        """Return what may be committed now: a rebalance is about to begin."""

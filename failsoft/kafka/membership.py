@@ -10,6 +10,7 @@ and commits. The rules, each from a fault that was reproduced (research/kafka.md
   owner, so they keep their assignment number and their work goes on. All others are lost, or gained under a new number.
 * **Fenced commits**: an offset is committed only for the assignment that its work belongs to, and as the member of the
   generation in which we own it. A refusal is normal and changes nothing: the next owner repeats the work (F2, F3).
+* **Begun**: before the owner hears of a gain, a commit says that we have begun with it (:mod:`failsoft.policy.progress`).
 * Before a rebalance one commit is sent and waited for at most a second, so that what moves, moves with its latest offset.
 """
 
@@ -28,7 +29,9 @@ from failsoft.kafka.clients import close_consumer, connected_consumer
 from failsoft.kafka.connection import Connection
 from failsoft.kafka.positions import starting_positions
 from failsoft.policy.errors import EnvironmentFailure
+from failsoft.policy.progress import Marks, Progress
 from failsoft.policy.request import ClassName, Partition
+from failsoft.wire.progress import encode_progress
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,8 @@ POLL_SECONDS = 1.0
 ILL_SECONDS = 45.0
 """Longer than a JoinGroup may take: a member that has not been well for so long does not heal by itself."""
 COMMIT_SECONDS = 5.0
+MARK_SECONDS = 5.0
+MARK_RETRY_SECONDS = 0.2
 LAST_COMMIT_SECONDS = 1.0
 """The commit before a rebalance holds the whole group up, so it gets a second."""
 
@@ -54,13 +59,13 @@ _assignments = itertools.count(1)
 class Owner(Protocol):
     """Who is told what we own. The calls are those of InboxListener."""
 
-    def assigned(self, positions: Mapping[Partition, int], assignment: int, share: float) -> None:
+    def assigned(self, positions: Mapping[Partition, Progress], assignment: int, share: float) -> None:
         """Own these from here on."""
 
     def revoked(self, partitions: frozenset[Partition], share: float) -> None:
         """Drop these."""
 
-    def offsets_to_commit(self) -> Mapping[Partition, tuple[int, int]]:
+    def marks_to_commit(self) -> Marks:
         """Return what may be committed now."""
 
 
@@ -95,7 +100,9 @@ class Membership:
         self._consumer: AIOKafkaConsumer = None
         self._fence: private.Fence | None = None
         self._owned: dict[Partition, int] = {}
-        self._committed: dict[Partition, int] = {}
+        self._committed: dict[Partition, Progress] = {}
+        self._found: dict[Partition, Progress] = {}
+        """What is gained and not begun with yet, as its last owner left it."""
         self._partitions = 1
         self._share = 0.0
         self._positioning: asyncio.Task[None] | None = None
@@ -142,27 +149,37 @@ class Membership:
         """Replace the consumer at the next poll, whatever it says of itself."""
         self._is_given_up = True
 
-    async def commit(
-        self, offsets: Mapping[Partition, tuple[int, int]], *, timeout_seconds: float = COMMIT_SECONDS
-    ) -> frozenset[Partition]:
-        """Commit; return the partitions whose offset the group now has. What belongs to a stale assignment is dropped."""
+    async def commit(self, marks: Marks, *, timeout_seconds: float = COMMIT_SECONDS) -> frozenset[Partition]:
+        """Commit; return the partitions whose mark the group now has. What belongs to a stale assignment is dropped."""
         current = {
-            partition: offset
-            for partition, (assignment, offset) in offsets.items()
+            partition: progress
+            for partition, (assignment, progress) in marks.items()
             if self._owned.get(partition) == assignment
         }
-        due = {
-            partition: offset for partition, offset in current.items() if offset > self._committed.get(partition, -1)
-        }
+        due = {place: progress for place, progress in current.items() if self._is_news(place, progress)}
         accepted = await self._send(due, timeout_seconds) if due else frozenset()
         for partition in accepted:
-            if self._owned.get(partition) == offsets[partition][0]:
-                self._committed[partition] = max(due[partition], self._committed.get(partition, -1))
+            if self._owned.get(partition) == marks[partition].assignment and self._is_news(partition, due[partition]):
+                self._committed[partition] = due[partition]
         return accepted | (current.keys() - due.keys())
+
+    def _is_news(self, partition: Partition, progress: Progress) -> bool:
+        known = self._committed.get(partition)
+        return known is None or (progress.offset >= known.offset and progress != known)
 
     async def rebalance_began(self) -> None:
         """Commit what is done while the broker still knows us as the owner."""
-        await self.commit(self._owner.offsets_to_commit(), timeout_seconds=LAST_COMMIT_SECONDS)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.commit(self._owner.marks_to_commit(), timeout_seconds=LAST_COMMIT_SECONDS))
+            tasks.create_task(self._unmark())
+
+    async def _unmark(self) -> None:
+        """What was gained and not begun with is as we have found it: the next owner need not think that we died of it."""
+        if self._positioning is not None:
+            self._positioning.cancel()
+        found, self._found = self._found, {}
+        if found:
+            await self._send(found, LAST_COMMIT_SECONDS)
 
     def joined(self, assigned: Collection[TopicPartition], fence: private.Fence) -> None:
         """Tell the owner at once what was lost, and find out where to begin with what was gained."""
@@ -173,7 +190,7 @@ class Membership:
         share_before, self._share = self._share, self._share_of(now)
         self._fence = fence
         self._owned = {partition: self._owned[partition] for partition in kept}
-        self._committed = {partition: offset for partition, offset in self._committed.items() if partition in kept}
+        self._committed = {partition: mark for partition, mark in self._committed.items() if partition in kept}
         if self._positioning is not None:
             self._positioning.cancel()
         if lost or (not gained and self._share != share_before):
@@ -185,12 +202,28 @@ class Membership:
     async def _begin(self, gained: frozenset[Partition]) -> None:
         """Read where to begin, then own. The next rebalance cancels this and gains anew what has not begun."""
         places = {self._place(partition): partition for partition in gained}
-        positions = await starting_positions(self._consumer, places)
-        assignment = next(_assignments)
+        found = await starting_positions(self._consumer, places)
+        self._found = {places[tp]: progress for tp, progress in found.items()}
+        begun = {partition: progress.taken_over() for partition, progress in self._found.items()}
+        await self._mark(begun)
+        assignment, self._found = next(_assignments), {}
         self._owned |= dict.fromkeys(gained, assignment)
-        self._owner.assigned({places[tp]: offset for tp, offset in positions.items()}, assignment, self._share)
+        self._owner.assigned(begun, assignment, self._share)
 
-    async def _send(self, due: Mapping[Partition, int], timeout_seconds: float) -> frozenset[Partition]:
+    async def _mark(self, begun: Mapping[Partition, Progress]) -> None:
+        """Commit that we have begun, before anything that is taken can end the process.
+
+        It counts owners that die; so where the group takes no commits at all, the work goes on without.
+        """
+        gives_up_at = asyncio.get_running_loop().time() + MARK_SECONDS
+        left = dict(begun)
+        while left and asyncio.get_running_loop().time() < gives_up_at:
+            for partition in await self._send(left, COMMIT_SECONDS):
+                self._committed[partition] = left.pop(partition)
+            if left:
+                await asyncio.sleep(MARK_RETRY_SECONDS)
+
+    async def _send(self, due: Mapping[Partition, Progress], timeout_seconds: float) -> frozenset[Partition]:
         """Send one fenced commit. Whatever the answer is, it is a value: the work goes on either way."""
         if self._fence is None:
             return frozenset()
@@ -198,7 +231,9 @@ class Membership:
         try:
             async with asyncio.timeout(timeout_seconds):
                 answers = await private.fenced_commit(
-                    self._consumer, self._fence, {tp: due[partition] for tp, partition in places.items()}
+                    self._consumer,
+                    self._fence,
+                    {tp: (due[place].offset, encode_progress(due[place])) for tp, place in places.items()},
                 )
         except (KafkaError, TimeoutError) as error:
             log.info("commit not acknowledged: %r", error)

@@ -1,4 +1,7 @@
-"""Where to begin with partitions that were gained: at the commit, if the log still has that place, else at its beginning."""
+"""Where to begin with partitions that were gained: at the commit, if the log still has that place, else at its beginning.
+
+What stands beside the commit (:mod:`failsoft.wire.progress`) goes with it, and is void where the place is gone.
+"""
 
 import asyncio
 import logging
@@ -8,6 +11,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from failsoft.kafka import private
+from failsoft.policy.progress import Progress
+from failsoft.wire.progress import decode_progress
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +31,8 @@ def starting_position(committed: int | None, *, beginning: int, end: int) -> int
 
 async def starting_positions(
     consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
-) -> dict[TopicPartition, int]:
-    """Ask the group and the log, and again until both answer: nothing can begin before."""
+) -> dict[TopicPartition, Progress]:
+    """Ask the group and the log, and again until both answer: nothing can begin before. What the last owner has left."""
     wanted = list(partitions)
     while True:
         try:
@@ -39,4 +44,10 @@ async def starting_positions(
             log.warning("positions of %d partitions not read yet: %r", len(wanted), error)
             await asyncio.sleep(RETRY_SECONDS)
         else:
-            return {tp: starting_position(committed.get(tp), beginning=beginnings[tp], end=ends[tp]) for tp in wanted}
+            return {tp: _progress(committed.get(tp), beginning=beginnings[tp], end=ends[tp]) for tp in wanted}
+
+
+def _progress(committed: tuple[int, str] | None, *, beginning: int, end: int) -> Progress:
+    offset, metadata = committed or (None, "")
+    position = starting_position(offset, beginning=beginning, end=end)
+    return Progress(position) if offset is None else decode_progress(offset, metadata).valid_from(position)

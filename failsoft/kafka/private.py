@@ -54,16 +54,19 @@ def request_rejoin(consumer: AIOKafkaConsumer) -> None:
 
 
 async def fenced_commit(
-    consumer: AIOKafkaConsumer, fence: Fence, offsets: Mapping[TopicPartition, int]
+    consumer: AIOKafkaConsumer, fence: Fence, offsets: Mapping[TopicPartition, tuple[int, str]]
 ) -> dict[TopicPartition, type[Exception] | None]:
-    """Commit offsets as the given member of the given generation; per partition the broker's objection, None for yes."""
+    """Commit offsets, each with its metadata, as the given member of the given generation.
+
+    Returns, per partition, the broker's objection; None for yes.
+    """
     coordinator = consumer._coordinator
     node = coordinator.coordinator_id
     if node is None:
         raise GroupCoordinatorNotAvailableError
     by_topic = defaultdict(list)
-    for partition, offset in offsets.items():
-        by_topic[partition.topic].append((partition.partition, offset, ""))
+    for partition, (offset, metadata) in offsets.items():
+        by_topic[partition.topic].append((partition.partition, offset, metadata))
     retention = OffsetCommitRequest.DEFAULT_RETENTION_TIME
     request = OffsetCommitRequest(
         coordinator.group_id, fence.generation, fence.member_id, retention, list(by_topic.items())
@@ -78,10 +81,10 @@ async def fenced_commit(
 
 async def fetch_committed(
     consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
-) -> dict[TopicPartition, int]:
-    """Return the committed offsets of those partitions that have one."""
+) -> dict[TopicPartition, tuple[int, str]]:
+    """Return the committed offset, and the metadata beside it, of those partitions that have one."""
     committed = await consumer._coordinator.fetch_committed_offsets(list(partitions))
-    return {partition: found.offset for partition, found in committed.items()}
+    return {partition: (found.offset, found.metadata) for partition, found in committed.items()}
 
 
 async def ask(admin: AIOKafkaAdminClient, node: int, request: Any) -> Any:

@@ -1,12 +1,12 @@
 """What the machine tells the shell to do. Actions carry instants, not durations, so that two shells agree to the last digit."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from failsoft.policy.answers import AnswerName
 from failsoft.policy.outcome import Ending
+from failsoft.policy.progress import Marks
 from failsoft.policy.register import Register
-from failsoft.policy.request import Partition, RecordId
+from failsoft.policy.request import RecordId
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +91,9 @@ class DropAnswers:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Commit these offsets, each with the assignment that the work belongs to. A refusal is normal and changes nothing."""
+    """Commit these marks, each for the assignment that the work belongs to. A refusal is normal and changes nothing."""
 
-    offsets: Mapping[Partition, tuple[int, int]]
-    """partition -> (assignment, offset of the next record that is not done)"""
+    marks: Marks
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from failsoft.policy.deadline import Stamp
+from failsoft.policy.progress import Marks, Progress
 from failsoft.policy.register import Register
 from failsoft.policy.request import ClassName, Partition, RecordId
 
@@ -102,12 +103,13 @@ class Assigned:
     """This worker owns these partitions from here on.
 
     Attributes:
-        positions: partition -> the offset of the first record that will arrive.
+        positions: partition -> how far it is: from its offset on records will arrive. What the last owner has left, with this
+            owner's beginning counted in and committed.
         assignment: names this gain; a partition that is kept over a rebalance keeps its number.
         share: the part of all partitions of the stage that this worker now owns, 0-1: its share of each endpoint's limit.
     """
 
-    positions: Mapping[Partition, int]
+    positions: Mapping[Partition, Progress]
     assignment: int
     share: float
 
@@ -123,6 +125,13 @@ class Revoked:
 @dataclass(frozen=True, slots=True)
 class RebalanceStarted:
     """The group is about to move partitions: say now what may be committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The group has taken these marks. Needs to be told only while the machine ``awaits_commits``."""
+
+    marks: Marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +174,7 @@ Event = (
     | Assigned
     | Revoked
     | RebalanceStarted
+    | Committed
     | BacklogSeen
     | RegisterSeen
     | DrainRequested

@@ -9,12 +9,17 @@ assignment cannot move the watermark: the stage asks the tracker of the record's
 commit with the generation of the moment, not of the work: reliability.md A3. Faust commits past a record in flight: its
 issue 606. Both are what this module exists to make impossible.)
 
+What the last owner's mark says is done is taken in as done and not run again; nor is what this worker has finished itself while
+it owned the partition before, or after it had lost it (*remembered*): a partition that goes and comes back costs no repeats.
+
 Source: Confluent's Parallel Consumer, uForwarder's ack queue; research/algorithms.md §9.1.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
+from failsoft.policy.progress import Mark, Out, Progress
 from failsoft.policy.request import ClassName, Partition, RecordId
 
 SPAN_MAX = 16_000
@@ -27,24 +32,35 @@ class OffsetTracker:
 
     Args:
         position: the offset of the first record that will arrive.
+        finished: records above it that are done already.
+        newest_at: when the newest of those was appended; one that was appended later is not meant.
     """
 
-    __slots__ = ("_finished", "_open", "_position", "committed")
+    __slots__ = ("_done_before", "_done_until", "_finished", "_open", "_position", "begins_at", "newest_at")
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, finished: Iterable[int] = (), newest_at: float = 0.0) -> None:
         self._open: deque[int] = deque()
         self._finished: set[int] = set()
-        self._position = position
-        self.committed = position
-        """What was last given out to be committed."""
+        self.begins_at = self._position = position
+        self._done_before, self._done_until = set(finished), newest_at
+        self.newest_at = newest_at
+        """When the newest record that was taken in, here or before, was appended."""
 
-    def started(self, offset: int) -> bool:
-        """Take a record in. False if it stands below what was already taken: it is not new, and must not be run again here."""
+    def started(self, offset: int, appended_at: float = 0.0) -> bool:
+        """Take a record in. False if it is not to be run here: it stands below what was taken in already, or is done."""
         if offset < self._position:
             return False
         self._open.append(offset)
         self._position = offset + 1
-        return True
+        self.newest_at = max(self.newest_at, appended_at)
+        if offset not in self._done_before:
+            return True
+        if appended_at > self._done_until:  # another record, of a log that was made anew
+            self._done_before.clear()
+            return True
+        self._done_before.discard(offset)
+        self.finished(offset)
+        return False
 
     def finished(self, offset: int) -> None:
         """Note that a record is done: its result is acknowledged. Twice is the same as once."""
@@ -71,73 +87,156 @@ class OffsetTracker:
 
     @property
     def finished_above(self) -> frozenset[int]:
-        """Records done above the watermark."""
-        return frozenset(self._finished)
+        """Records done above the watermark, by this owner or one before."""
+        return frozenset(self._finished | self._done_before)
+
+
+@dataclass(slots=True)
+class _Owned:
+    """One partition under one assignment."""
+
+    assignment: int
+    tracker: OffsetTracker
+    redelivered_until: int
+    crashes: int
+    committed: Progress
+
+
+@dataclass(slots=True)
+class _Remembered:
+    """What this worker has finished of a partition that is not its own any more."""
+
+    begins_at: int
+    low_watermark: int
+    newest_at: float
+    finished: set[int] = field(default_factory=set)
 
 
 class OffsetLedger:
     """The trackers of all partitions that this worker owns, each under its assignment."""
 
     def __init__(self) -> None:
-        self._trackers: dict[Partition, tuple[int, OffsetTracker]] = {}
-        self._moved: dict[Partition, tuple[int, OffsetTracker]] = {}
-        """Those whose watermark stands above what was last given out."""
+        self._owned: dict[Partition, _Owned] = {}
+        self._moved: set[Partition] = set()
+        """Those of which there is something new to commit."""
         self._wide: set[Partition] = set()
+        self._remembered: dict[Partition, _Remembered] = {}
 
-    def assign(self, positions: Mapping[Partition, int], assignment: int) -> None:
-        """Own these partitions from these offsets on. What was known of them under an earlier assignment is void."""
-        for partition, position in positions.items():
-            self._trackers[partition] = (assignment, OffsetTracker(position))
-            self._moved.pop(partition, None)
-            self._wide.discard(partition)
+    def assign(self, partitions: Mapping[Partition, Progress], assignment: int) -> None:
+        """Own these partitions, as their last owner has left them. An earlier assignment of them is void."""
+        self.revoke(partitions)
+        for partition, progress in partitions.items():
+            done, newest_at = self._known_done(partition, progress)
+            tracker = OffsetTracker(progress.offset, done, newest_at)
+            self._owned[partition] = _Owned(
+                assignment, tracker, progress.highest_started, progress.crashes, replace(progress, is_clean=False)
+            )
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
-        """Own them no longer."""
+        """Own them no longer; remember what was done."""
         for partition in partitions:
-            self._trackers.pop(partition, None)
-            self._moved.pop(partition, None)
+            owned = self._owned.pop(partition, None)
+            self._moved.discard(partition)
             self._wide.discard(partition)
+            if owned is not None:
+                self._remember(partition, owned.tracker)
 
-    def started(self, record: RecordId) -> int | None:
-        """Take a record in; returns the assignment that its work belongs to, None if it is not ours or not new."""
+    def started(self, record: RecordId, appended_at: float = 0.0) -> int | None:
+        """Take a record in; returns the assignment that its work belongs to, None if it is not ours, not new or done."""
         partition = record.partition
-        found = self._trackers.get(partition)
-        if found is None or not found[1].started(record.offset):
+        owned = self._owned.get(partition)
+        if owned is None:
             return None
-        self._note(partition, found)  # over a gap in the log the watermark moves at a start
-        return found[0]
+        is_new = owned.tracker.started(record.offset, appended_at)
+        self._note(partition, owned.tracker)
+        return owned.assignment if is_new else None
 
     def finished(self, record: RecordId, assignment: int) -> None:
-        """Note that a record is done, if its assignment still holds."""
+        """Note that a record is done. One of an assignment that is over counts only if the partition comes back."""
         partition = record.partition
-        found = self._trackers.get(partition)
-        if found is not None and found[0] == assignment:
-            found[1].finished(record.offset)
-            self._note(partition, found)
+        owned = self._owned.get(partition)
+        if owned is None:
+            remembered = self._remembered.get(partition)
+            if remembered is not None and record.offset >= remembered.low_watermark:
+                remembered.finished.add(record.offset)
+        elif owned.assignment == assignment:
+            owned.tracker.finished(record.offset)
+            self._note(partition, owned.tracker)
 
-    def to_commit(self) -> dict[Partition, tuple[int, int]]:
-        """What has moved since this was last asked: partition -> (assignment, low watermark)."""
-        moved = {}
-        for partition, (assignment, tracker) in self._moved.items():
-            tracker.committed = tracker.low_watermark
-            moved[partition] = (assignment, tracker.committed)
+    def is_redelivery(self, record: RecordId) -> bool:
+        """Whether the last owner had handed out a record that has just arrived."""
+        return record.offset <= self._owned[record.partition].redelivered_until
+
+    def low_watermark(self, partition: Partition) -> int:
+        """The first record that is not done, of a partition that is owned."""
+        return self._owned[partition].tracker.low_watermark
+
+    def touch(self, partitions: Iterable[Partition]) -> None:
+        """There is something to say of these that is not in the trackers."""
+        self._moved |= self._owned.keys() & partitions
+
+    def forgive(self, partition: Partition) -> None:
+        """No record of it is suspected any more: the owners that died before count no longer."""
+        self._owned[partition].crashes = 0
+        self.touch([partition])
+
+    def to_commit(
+        self, *, is_clean: bool = False, watched: Callable[[Partition], Out | None] = lambda _: None
+    ) -> dict[Partition, Mark]:
+        """What is new since this was last asked.
+
+        Args:
+            is_clean: this owner may lose them now, alive: then of all partitions whose mark does not say so yet.
+            watched: what the mark of a partition says is under way; None: all that was taken in.
+        """
+        marks = {}
+        for partition in sorted(self._owned if is_clean else self._moved):
+            owned = self._owned[partition]
+            tracker = owned.tracker
+            out = watched(partition) or Out(tracker.highest_started, is_alone=False)
+            progress = Progress(
+                tracker.low_watermark,
+                tracker.finished_above,
+                out.highest_started,
+                tracker.newest_at,
+                is_clean,
+                owned.crashes,
+                out.is_alone,
+            )
+            if progress != owned.committed:
+                owned.committed = progress
+                marks[partition] = Mark(owned.assignment, progress)
         self._moved.clear()
-        return moved
+        return marks
 
     @property
     def has_uncommitted(self) -> bool:
         """Whether ``to_commit`` would say anything."""
         return bool(self._moved)
 
-    def _note(self, partition: Partition, found: tuple[int, OffsetTracker]) -> None:
-        tracker = found[1]
-        if tracker.low_watermark > tracker.committed:
-            self._moved[partition] = found
-        if tracker.span >= SPAN_MAX:
-            self._wide.add(partition)
-        else:
-            self._wide.discard(partition)
-
     def is_too_wide(self, request_class: ClassName) -> bool:
         """Whether a partition of this class has as many records past its watermark as it may."""
         return any(partition.request_class == request_class for partition in self._wide)
+
+    def _note(self, partition: Partition, tracker: OffsetTracker) -> None:
+        self._moved.add(partition)
+        if tracker.span >= SPAN_MAX:
+            self._wide.add(partition)
+        elif self._wide:
+            self._wide.discard(partition)
+
+    def _remember(self, partition: Partition, tracker: OffsetTracker) -> None:
+        begins_at = tracker.low_watermark - min(SPAN_MAX, tracker.low_watermark - tracker.begins_at)
+        self._remembered[partition] = _Remembered(
+            begins_at, tracker.low_watermark, tracker.newest_at, set(tracker.finished_above)
+        )
+
+    def _known_done(self, partition: Partition, progress: Progress) -> tuple[set[int], float]:
+        """What is done of a partition above where it begins, by the last mark and by our own memory."""
+        done, newest_at = set(progress.finished), progress.newest_at
+        remembered = self._remembered.pop(partition, None)
+        if remembered is not None and progress.offset >= remembered.begins_at:
+            done.update(range(progress.offset, remembered.low_watermark))
+            done.update(offset for offset in remembered.finished if offset >= progress.offset)
+            newest_at = max(newest_at, remembered.newest_at)
+        return done, newest_at

@@ -40,6 +40,8 @@ class Reason(StrEnum):
     """A better tier said that it is busy: 429, or 503 with a sign of overload."""
     MALFORMED = "malformed"
     """Not what the wire contract says, or over its limits."""
+    POISON = "poison"
+    """Three workers in a row have died with it, the last ones while it ran alone."""
     REQUEST_REFUSED = "request_refused"
     """The model refused this very request (400, 413, 422)."""
     ANSWER_UNUSABLE = "answer_unusable"

@@ -15,12 +15,13 @@ class Held:
     """One record in this worker's hands.
 
     Attributes:
-        fetched: as it came; kept whole only where it may become a dead letter.
+        fetched: as it came; kept whole only where it becomes a dead letter.
         envelope: its headers, or what could be saved of them.
         custom_id: of its line.
         line: its body; None where it cannot be read, and when no call will be made with it any more.
         malformed: why it cannot be read.
         key: its content key, None if it shares nothing.
+        is_dead: it becomes a dead letter.
     """
 
     fetched: Fetched | None = field(repr=False)
@@ -29,6 +30,7 @@ class Held:
     line: RequestLine | None = field(default=None, repr=False)
     malformed: MalformedRecord | None = None
     key: str | None = None
+    is_dead: bool = False
 
 
 def read(fetched: Fetched, key_of: Callable[[RequestLine, Envelope], str | None]) -> Held:

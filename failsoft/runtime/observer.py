@@ -4,11 +4,12 @@ The base class does nothing, so that a worker that nobody watches needs no condi
 :class:`failsoft.runtime.worker_history.WorkerHistory`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from failsoft.policy.actions import Action
 from failsoft.policy.events import Event
-from failsoft.policy.request import Partition, RecordId
+from failsoft.policy.progress import Marks
+from failsoft.policy.request import RecordId
 from failsoft.policy.stage import StageMachine
 from failsoft.wire import Identity
 
@@ -22,5 +23,5 @@ class Observer:
     def handled(self, machine: StageMachine, event: Event, actions: Sequence[Action], *, now: float) -> None:
         """The machine was told this and said that; ``now`` is the monotonic instant that it was told with."""
 
-    def committed(self, offsets: Mapping[Partition, tuple[int, int]]) -> None:
-        """The group has taken these: partition -> (assignment, offset)."""
+    def committed(self, marks: Marks) -> None:
+        """The group has taken these."""

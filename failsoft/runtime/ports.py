@@ -1,10 +1,11 @@
 """What the shell needs of Kafka, and no more: the real one has it, and so has the in-memory one of :mod:`failsoft.testing`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from failsoft.kafka import Acknowledged
 from failsoft.policy.clock_offset import ClockOffset
+from failsoft.policy.progress import Marks
 from failsoft.policy.request import ClassName, Partition
 
 
@@ -39,8 +40,8 @@ class InboxPort(Protocol):
     async def failed(self) -> None:
         """Wait until it ends on an error that is a bug, and raise it."""
 
-    async def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> frozenset[Partition]:
-        """Commit partition -> (assignment, offset); return the partitions whose offset the group now has."""
+    async def commit(self, marks: Marks) -> frozenset[Partition]:
+        """Commit; return the partitions whose mark the group now has."""
 
     def wake(self, request_class: ClassName) -> None:
         """Say that there may be room again."""

@@ -49,6 +49,7 @@ MESSAGES = {
     Reason.FLOOR: "only tiers below the lowest acceptable level were left",
     Reason.OVERLOADED: "more waits than can be served in time; send it again later",
     Reason.REQUEST_REFUSED: "the model does not take this request",
+    Reason.POISON: "three workers have ended while they ran it; it is not tried again",
 }
 """What a result without an answer tells people; the reason is for machines."""
 
@@ -86,7 +87,7 @@ class Publisher:
             How it really ended: an answer that fits no result makes it fail.
         """
         if ending.dead_letter:
-            letter = encode_dead_letter(self._dead_letter(held))
+            letter = encode_dead_letter(self._dead_letter(held, ending.reason))
             await self._send_until_taken(dead_letters_topic(self._pipeline), letter)
         ending, record = self._result(held, ending, end, shared_with)
         try:
@@ -174,18 +175,18 @@ class Publisher:
             coalesced_with=None if shared_with is None else result_id(shared_with),
         )
 
-    def _dead_letter(self, held: Held) -> DeadLetter:
+    def _dead_letter(self, held: Held, reason: Reason) -> DeadLetter:
         fetched, malformed = held.fetched, held.malformed
-        if fetched is None or malformed is None:
-            raise ValueError("only a record that could not be read becomes a dead letter")
+        if fetched is None:
+            raise ValueError("a record becomes a dead letter when it arrives, or never: it is not kept whole")
         return DeadLetter(
             topic=fetched.topic,
             partition=fetched.record.number,
             offset=fetched.record.offset,
             stage=f"{self._pipeline}.{self._stage}",
-            reason=Reason.MALFORMED,
-            problem=str(malformed),
-            error=type(malformed).__name__,
+            reason=reason,
+            problem=MESSAGES[reason] if malformed is None else str(malformed),
+            error=reason.value if malformed is None else type(malformed).__name__,
             key=fetched.key,
             value=fetched.value,
             headers=fetched.headers,

@@ -32,6 +32,7 @@ from failsoft.policy.events import (
     Assigned,
     BacklogSeen,
     CallFinished,
+    Committed,
     DrainRequested,
     Event,
     Published,
@@ -40,6 +41,7 @@ from failsoft.policy.events import (
     SlotFreed,
     Tick,
 )
+from failsoft.policy.progress import Mark, Marks, Progress
 from failsoft.policy.request import ClassName, Partition, RecordId
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage import StageMachine
@@ -105,7 +107,7 @@ class StageRunner:
         self._held: dict[RecordId, Held] = {}
         self._lent: dict[RecordId, Held] = {}
         self._started: dict[int, tuple[str, float]] = {}
-        self._to_commit: dict[Partition, tuple[int, int]] = {}
+        self._to_commit: dict[Partition, Mark] = {}
         self._committing: asyncio.Task[None] | None = None
         self._publishing: set[asyncio.Task[None]] = set()
         self._wakeup: asyncio.TimerHandle | None = None
@@ -181,6 +183,7 @@ class StageRunner:
         """Take records, one event each."""
         for fetched in batch:
             held = read(fetched, self.stage.content_key)
+            held.fetched = fetched  # which is dropped below, unless it becomes a dead letter at once
             self._held[fetched.record] = held
             self._observer.took(fetched.record, held.envelope.identity, held.key)
             self.feed(
@@ -198,15 +201,20 @@ class StageRunner:
                     is_malformed=held.malformed is not None,
                 )
             )
+            if not held.is_dead:
+                held.fetched = None
 
     def backlog(self, request_class: ClassName, records: int, oldest_age_seconds: float) -> None:
         """What is still in the log counts as waiting."""
         self._metrics.backlog.labels(self.stage.name, request_class).set(records)
         self.feed(BacklogSeen(request_class, records, oldest_age_seconds))
 
-    def assigned(self, positions: Mapping[Partition, int], assignment: int, share: float) -> None:
+    def assigned(self, positions: Mapping[Partition, Progress], assignment: int, share: float) -> None:
         """Own these partitions."""
-        log.info("assigned", stage=self.stage.name, partitions=len(positions), share=round(share, 3))
+        crashed = sum(1 for progress in positions.values() if progress.crashes)
+        log.info(
+            "assigned", stage=self.stage.name, partitions=len(positions), share=round(share, 3), after_crashes=crashed
+        )
         self.feed(Assigned(positions, assignment, share))
 
     def revoked(self, partitions: frozenset[Partition], share: float) -> None:
@@ -216,7 +224,7 @@ class StageRunner:
             self._to_commit.pop(partition, None)
         self.feed(Revoked(partitions, share))
 
-    def offsets_to_commit(self) -> Mapping[Partition, tuple[int, int]]:
+    def marks_to_commit(self) -> Marks:
         """What may be committed before partitions move."""
         self.feed(RebalanceStarted())
         return dict(self._to_commit)
@@ -240,7 +248,7 @@ class StageRunner:
             case DropAnswers():
                 self._bodies.drop(action.answers)
             case Commit():
-                self._commit_soon(action.offsets)
+                self._commit_soon(action.marks)
             case AnnounceRegister():
                 pass  # every worker's breakers are its own so far
 
@@ -264,6 +272,7 @@ class StageRunner:
 
     def _publish_soon(self, action: Publish) -> None:
         """Put the result together now, while all that it is made of is there, and have it sent."""
+        self._held[action.record].is_dead = action.ending.dead_letter
         end: End
         if action.call_id is not None:
             end = self._calls.end_of(action.call_id)
@@ -312,27 +321,30 @@ class StageRunner:
             self._metrics.call_seconds.labels(self.stage.name, tier).observe(self._clock.monotonic() - started_at)
         self.feed(event)
 
-    def _commit_soon(self, offsets: Mapping[Partition, tuple[int, int]]) -> None:
-        self._to_commit.update(offsets)
+    def _commit_soon(self, marks: Marks) -> None:
+        self._to_commit.update(marks)
         if self._committing is None or self._committing.done():
             self._committing = asyncio.get_running_loop().create_task(self._commit_until_done())
 
     async def _commit_until_done(self) -> None:
         """Commit what there is. What the group did not take is tried again, until it is taken or the partition is lost."""
-        while True:
-            if await self._commit_once():
-                return
-            await asyncio.sleep(COMMIT_RETRY_SECONDS)
+        while self._to_commit:
+            if not await self._commit_once():
+                await asyncio.sleep(COMMIT_RETRY_SECONDS)
 
     async def _commit_once(self) -> bool:
+        """Commit what there is now; whether the group has taken all of it."""
         if self._inbox is None or not self._to_commit:
             return True
-        offsets, self._to_commit = self._to_commit, {}
-        taken = await self._inbox.commit(offsets)
-        self._observer.committed({partition: offsets[partition] for partition in taken})
-        left = {partition: offset for partition, offset in offsets.items() if partition not in taken}
+        marks, self._to_commit = self._to_commit, {}
+        accepted = await self._inbox.commit(marks)
+        taken = {partition: marks[partition] for partition in accepted}
+        left = {partition: mark for partition, mark in marks.items() if partition not in taken}
         self._to_commit = {**left, **self._to_commit}
-        return not self._to_commit
+        self._observer.committed(taken)
+        if taken and self.machine.awaits_commits:
+            self.feed(Committed(taken))
+        return not left
 
     def _set_wakeup(self) -> None:
         """One timer, for the earliest instant at which time alone changes a decision."""

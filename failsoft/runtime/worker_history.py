@@ -26,7 +26,7 @@ they are made inside the membership; the samples of the group's offsets show the
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,7 +34,8 @@ from typing import Literal
 from failsoft.policy.actions import Action, StartCall
 from failsoft.policy.breaker_states import State
 from failsoft.policy.events import Assigned, CallFinished, Event, Published, Revoked
-from failsoft.policy.request import Partition, RecordId
+from failsoft.policy.progress import Marks
+from failsoft.policy.request import RecordId
 from failsoft.policy.stage import StageMachine
 from failsoft.runtime.line_file import LineFile
 from failsoft.runtime.observer import Observer
@@ -187,9 +188,9 @@ class WorkerHistory(Observer):
                 self._execute(action, now)
         self._note_breakers(machine, State.OPEN, is_wanted=True)
 
-    def committed(self, offsets: Mapping[Partition, tuple[int, int]]) -> None:
+    def committed(self, marks: Marks) -> None:
         """Write them down."""
-        taken = tuple((*partition, offset, assignment) for partition, (assignment, offset) in offsets.items())
+        taken = tuple((*place, progress.offset, assignment) for place, (assignment, progress) in marks.items())
         if taken:
             self._file.append(CommittedLine(time.time(), taken))
 
@@ -204,7 +205,7 @@ class WorkerHistory(Observer):
             case Published():
                 self._file.append(PublishedLine(time.time(), *event.record))
             case Assigned():
-                positions = tuple((*partition, at) for partition, at in event.positions.items())
+                positions = tuple((*partition, at.offset) for partition, at in event.positions.items())
                 self._file.append(AssignedLine(time.time(), event.assignment, positions))
             case Revoked():
                 gone = tuple((name, number) for name, number in event.partitions)

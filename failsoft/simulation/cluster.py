@@ -11,6 +11,7 @@ from typing import Protocol
 
 from failsoft.policy.deadline import Stamp
 from failsoft.policy.outcome import Ending
+from failsoft.policy.progress import Progress
 from failsoft.policy.register import Register
 from failsoft.policy.request import ClassName, Partition
 from failsoft.simulation.engine import Engine
@@ -154,14 +155,15 @@ class Cluster:
         for tell in list(self.on_register):
             tell()
 
-    def commit(self, member: str, generation: int, offsets: Mapping[Partition, int]) -> Answer:
-        """Commit offsets."""
-        before = {partition: self.group.committed.get(partition, 0) for partition in offsets}
-        answer = self.group.commit(member, generation, offsets)
+    def commit(self, member: str, generation: int, marks: Mapping[Partition, Progress]) -> Answer:
+        """Commit."""
+        known = self.group.marks
+        before = {partition: known[partition].offset if partition in known else 0 for partition in marks}
+        answer = self.group.commit(member, generation, marks)
         if answer is Answer.OK:
             for audit in self._audits:
-                for partition, offset in offsets.items():
-                    audit.committed(partition, before[partition], offset)
+                for partition, mark in marks.items():
+                    audit.committed(partition, before[partition], mark.offset)
         return answer
 
     def settle(self) -> None:
@@ -182,6 +184,7 @@ class Cluster:
     @property
     def is_settled(self) -> bool:
         """Whether every accepted request has its visible result and every offset is committed."""
+        committed = self.group.committed
         return len(self.visible) == len(self._tally.offered) and all(
-            self.group.committed.get(partition, 0) == log.end for partition, log in self.logs.items()
+            committed.get(partition, 0) == log.end for partition, log in self.logs.items()
         )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from failsoft.policy.progress import Marks, Progress
 from failsoft.policy.request import ClassName, Partition
 from failsoft.simulation.world import Answer, Group, Log, Membership
 
@@ -51,8 +52,8 @@ class Coordinator(Protocol):
     def next_assignment(self) -> int:
         """A name for a gain of partitions, unlike any other's."""
 
-    def commit(self, member: str, generation: int, offsets: Mapping[Partition, int]) -> Answer:
-        """Commit offsets."""
+    def commit(self, member: str, generation: int, marks: Mapping[Partition, Progress]) -> Answer:
+        """Commit."""
 
     def settle(self) -> None:
         """Let the group go on as far as it can now."""
@@ -73,7 +74,7 @@ class Link(Protocol):
 class Owner(Protocol):
     """Who is told what is owned."""
 
-    def assigned(self, positions: Mapping[Partition, int], assignment: int, share: float) -> None:
+    def assigned(self, positions: Mapping[Partition, Progress], assignment: int, share: float) -> None:
         """Own these from here on."""
 
     def revoked(self, partitions: frozenset[Partition], share: float) -> None:
@@ -110,7 +111,7 @@ class Member:
         self._owner = owner
         self._name: str | None = None
         self._fence: Fence | None = None
-        self._committed: dict[Partition, int] = {}
+        self._committed: dict[Partition, Progress] = {}
         """What the group has taken from us, of what we own."""
         self._is_joining = False
         self._share = 0.0
@@ -127,20 +128,24 @@ class Member:
             self._coordinator.group.leave(self._name, now=self._process.now)
             self._coordinator.settle()
 
-    def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> frozenset[Partition]:
+    def commit(self, marks: Marks) -> frozenset[Partition]:
         """Commit what belongs to assignments that hold; return where the group is as far, or farther."""
         current = {
-            partition: offset
-            for partition, (assignment, offset) in offsets.items()
+            partition: progress
+            for partition, (assignment, progress) in marks.items()
             if self.owned.get(partition.number) == assignment
         }
-        due = {place: offset for place, offset in current.items() if offset > self._committed.get(place, -1)}
+        due = {place: progress for place, progress in current.items() if self._is_news(place, progress)}
         if due and self._is_taken(due):
             self._committed |= due
             return frozenset(current)
         return frozenset(current.keys() - due.keys())
 
-    def _is_taken(self, due: Mapping[Partition, int]) -> bool:
+    def _is_news(self, partition: Partition, progress: Progress) -> bool:
+        known = self._committed.get(partition)
+        return known is None or (progress.offset >= known.offset and progress != known)
+
+    def _is_taken(self, due: Mapping[Partition, Progress]) -> bool:
         if self._fence is None or not self._link.is_up:
             return False
         return self._coordinator.commit(self._fence.member, self._fence.generation, due) is Answer.OK
@@ -203,15 +208,26 @@ class Member:
         if not self._link.is_up:
             self._process.later(self._process.now + RETRY_SECONDS, self._own, gained, fence)
             return
-        assignment = self._coordinator.next_assignment()
-        self.owned |= dict.fromkeys(sorted(gained), assignment)
-        positions = {partition: self._position(partition) for partition in sorted(self._partitions(gained))}
-        self._owner.assigned(positions, assignment, self._share)
+        positions = {
+            partition: self._progress(partition).taken_over() for partition in sorted(self._partitions(gained))
+        }
+        if self._is_taken(positions):
+            self._committed |= positions
+            self._process.later(self._process.now + self._link.seconds, self._begin_work, positions, fence)
+        else:
+            self._process.later(self._process.now + RETRY_SECONDS, self._own, gained, fence)
 
-    def _position(self, partition: Partition) -> int:
-        """Where to begin. A commit past the end speaks of a log that is gone."""
-        committed = self._coordinator.group.committed.get(partition, 0)
-        return committed if committed <= self._coordinator.logs[partition].end else 0
+    def _begin_work(self, positions: Mapping[Partition, Progress], fence: Fence) -> None:
+        """The group knows that we have begun: take records."""
+        if self._fence == fence and not self._is_joining:
+            assignment = self._coordinator.next_assignment()
+            self.owned |= {partition.number: assignment for partition in positions}
+            self._owner.assigned(positions, assignment, self._share)
+
+    def _progress(self, partition: Partition) -> Progress:
+        """How far it is. A commit past the end speaks of a log that is gone."""
+        mark = self._coordinator.group.marks.get(partition, Progress(0))
+        return mark if mark.offset <= self._coordinator.logs[partition].end else Progress(0)
 
     def _partitions(self, numbers: Iterable[int]) -> frozenset[Partition]:
         return frozenset(Partition(name, number) for name in self._coordinator.classes for number in numbers)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from failsoft.policy.actions import AnnounceRegister, Commit, Publish
 from failsoft.policy.deadline import Stamp
 from failsoft.policy.events import Arrived, Assigned, Published, RegisterSeen
+from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition, RecordId
 from failsoft.policy.settings import StageSettings
 from failsoft.simulation.endpoints import ModelEndpoint
@@ -57,7 +58,7 @@ class Worker:
     def own(self, settings: StageSettings, numbers: Iterable[int], partitions: int) -> None:
         """Own these partition numbers of every class, for good."""
         owned = list(numbers)
-        positions = {Partition(known.name, number): 0 for known in settings.classes for number in owned}
+        positions = {Partition(known.name, number): Progress(0) for known in settings.classes for number in owned}
         self.shell.feed(Assigned(positions, 1, len(owned) / partitions))
 
     def take(self, ask: Ask, number: int) -> None:

@@ -14,11 +14,13 @@ from failsoft.policy.events import (
     Arrived,
     Assigned,
     BacklogSeen,
+    Committed,
     DrainRequested,
     Published,
     RebalanceStarted,
     Revoked,
 )
+from failsoft.policy.progress import Mark, Progress
 from failsoft.policy.request import ClassName, Partition, RecordId
 from failsoft.policy.settings import StageSettings
 from failsoft.simulation.cluster import EPOCH, Cluster, Said, Sent
@@ -80,7 +82,7 @@ class Process:
         self._intake = Intake(self.shell, cluster, link, self)
         self._view = View(self.shell, cluster, link)
         self._held: dict[RecordId, Held] = {}
-        self._to_commit: dict[Partition, tuple[int, int]] = {}
+        self._to_commit: dict[Partition, Mark] = {}
         self._is_committing = False
 
     def start(self) -> None:
@@ -107,7 +109,7 @@ class Process:
 
     def commit(self, action: Commit) -> None:
         """Commit soon, and again until the group has taken it."""
-        self._to_commit |= action.offsets
+        self._to_commit |= action.marks
         if not self._is_committing:
             self._is_committing = True
             self.shell.later(self.shell.now + self._link.seconds, self._commit_until_done)
@@ -138,10 +140,10 @@ class Process:
         """What is still in the log counts as waiting."""
         self.shell.feed(BacklogSeen(request_class, records, oldest_age_seconds))
 
-    def assigned(self, positions: Mapping[Partition, int], assignment: int, share: float) -> None:
+    def assigned(self, positions: Mapping[Partition, Progress], assignment: int, share: float) -> None:
         """Own these partitions."""
         self.shell.feed(Assigned(positions, assignment, share))
-        self._intake.gain(positions)
+        self._intake.gain({partition: progress.offset for partition, progress in positions.items()})
 
     def revoked(self, partitions: frozenset[Partition], share: float) -> None:
         """Own these no longer."""
@@ -199,9 +201,12 @@ class Process:
             self._is_committing = False
 
     def _commit_once(self) -> None:
-        taken = self._member.commit(self._to_commit)
-        self._to_commit = {partition: at for partition, at in self._to_commit.items() if partition not in taken}
-        self.shell.step()
+        marks, self._to_commit = self._to_commit, {}
+        taken = self._member.commit(marks)
+        self._to_commit = {partition: mark for partition, mark in marks.items() if partition not in taken}
+        if self.shell.step() and self.shell.machine.awaits_commits:
+            acknowledged = {partition: mark for partition, mark in marks.items() if partition in taken}
+            self.shell.later(self.shell.now + self._link.seconds / 2, self.shell.feed, Committed(acknowledged))
 
     def _say(self, said: Said) -> None:
         if self._link.is_up:

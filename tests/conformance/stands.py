@@ -17,6 +17,7 @@ from failsoft.kafka import Inbox, Outbox, ResultRecord
 from failsoft.kafka import private as privately
 from failsoft.kafka.connection import Connection
 from failsoft.kafka.results import ResultReader
+from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition
 from failsoft.runtime.ports import InboxPort, OutboxPort
 from failsoft.simulation.world import Answer
@@ -141,7 +142,7 @@ class MemoryStand(Stand):
         return fence.member, fence.generation
 
     async def commits_as(self, inbox: InboxPort, fence: Fence, place: Partition, offset: int) -> bool:
-        return self._coordinator.commit(*fence, {place: offset}) is Answer.OK
+        return self._coordinator.commit(*fence, {place: Progress(offset)}) is Answer.OK
 
     def reader(self, **options: Any) -> MemoryResultReader:
         return MemoryResultReader(self._broker, self.results, **options)
@@ -205,7 +206,7 @@ class KafkaStand(Stand):
         where = self._stage.place(place)
         member, generation = fence
         answers = await privately.fenced_commit(
-            _consumer(inbox), privately.Fence(generation=generation, member_id=member), {where: offset}
+            _consumer(inbox), privately.Fence(generation=generation, member_id=member), {where: (offset, "")}
         )
         return answers[where] is None
 

@@ -8,9 +8,10 @@ import pytest
 
 from failsoft.kafka import OutboxClosed, RecordRefused
 from failsoft.policy.errors import ConfigurationError
+from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition
 from tests.conformance.stands import BYTES_MAX, Stand, on_both
-from tests.kafka.conftest import Listener, until
+from tests.kafka.conftest import Listener, marks, until
 
 BATCH = Partition("batch", 0)
 
@@ -28,7 +29,7 @@ class Diary(Listener):
         super().__init__()
         self.entries, self.name = entries, name
 
-    def assigned(self, positions: Mapping[Partition, int], assignment: int, share: float) -> None:
+    def assigned(self, positions: Mapping[Partition, Progress], assignment: int, share: float) -> None:
         super().assigned(positions, assignment, share)
         self.entries.append(f"{self.name}: assigned")
 
@@ -36,9 +37,9 @@ class Diary(Listener):
         super().revoked(partitions, share)
         self.entries.append(f"{self.name}: revoked")
 
-    def offsets_to_commit(self) -> Any:
+    def marks_to_commit(self) -> Any:
         self.entries.append(f"{self.name}: asked")
-        return super().offsets_to_commit()
+        return super().marks_to_commit()
 
     def records(self, batch: Sequence[Any]) -> None:
         super().records(batch)
@@ -226,7 +227,7 @@ async def test_what_is_kept_over_a_rebalance_keeps_its_assignment_and_its_place_
     [kept] = [place for place in first.owned if place.request_class == "batch"]
     await send(stand, 1, kept)
     await until(lambda: first.offsets(kept) == [0, 1])
-    assert await inbox.commit({kept: (before[kept], 2)}) == {kept}
+    assert await inbox.commit(marks({kept: (before[kept], 2)})) == {kept}
 
 
 @on_both(partitions=2)
@@ -269,7 +270,7 @@ async def test_after_a_restart_everything_begins_where_the_commits_were(stand):
     await send(stand, 5)
     inbox = await stand.owning(first)
     await until(lambda: len(first.taken) == 5)
-    assert await inbox.commit({BATCH: (first.owned[BATCH], 3)}) == {BATCH}
+    assert await inbox.commit(marks({BATCH: (first.owned[BATCH], 3)})) == {BATCH}
     await inbox.stop()
     await stand.owning(second)
     await until(lambda: len(second.taken) == 2)
@@ -283,7 +284,7 @@ async def test_after_a_crash_the_next_owner_gets_again_what_was_not_committed(st
     await send(stand, 5)
     inbox = await stand.owning(first)
     await until(lambda: len(first.taken) == 5)
-    await inbox.commit({BATCH: (first.owned[BATCH], 2)})
+    await inbox.commit(marks({BATCH: (first.owned[BATCH], 2)}))
     first.done = {BATCH: (first.owned[BATCH], 5)}  # it never gets to say so
     await inbox.stop(leave=False)
     await stand.owning(second)
@@ -311,7 +312,7 @@ async def test_what_is_committed_is_what_was_said_and_nothing_else(stand):
     listener = Listener()
     await send(stand, 5)
     inbox = await stand.owning(listener)
-    assert await inbox.commit({BATCH: (listener.owned[BATCH], 4)}) == {BATCH}
+    assert await inbox.commit(marks({BATCH: (listener.owned[BATCH], 4)})) == {BATCH}
     assert {place: at for place, at in (await stand.committed()).items() if at} == {BATCH: 4}
     assert await inbox.commit({}) == frozenset()
 
@@ -321,8 +322,8 @@ async def test_a_lower_offset_of_the_same_assignment_counts_as_taken_and_rewinds
     listener = Listener()
     inbox = await stand.owning(listener)
     given = listener.owned[BATCH]
-    assert await inbox.commit({BATCH: (given, 3)}) == {BATCH}
-    assert await inbox.commit({BATCH: (given, 2)}) == {BATCH}
+    assert await inbox.commit(marks({BATCH: (given, 3)})) == {BATCH}
+    assert await inbox.commit(marks({BATCH: (given, 2)})) == {BATCH}
     assert (await stand.committed())[BATCH] == 3
 
 
@@ -330,8 +331,8 @@ async def test_a_lower_offset_of_the_same_assignment_counts_as_taken_and_rewinds
 async def test_a_commit_for_an_assignment_that_never_was_is_not_taken(stand):
     listener = Listener()
     inbox = await stand.owning(listener)
-    assert await inbox.commit({BATCH: (listener.owned[BATCH] + 1, 3)}) == frozenset()
-    assert await inbox.commit({Partition("batch", 7): (listener.owned[BATCH], 3)}) == frozenset()
+    assert await inbox.commit(marks({BATCH: (listener.owned[BATCH] + 1, 3)})) == frozenset()
+    assert await inbox.commit(marks({Partition("batch", 7): (listener.owned[BATCH], 3)})) == frozenset()
     assert not (await stand.committed()).get(BATCH)
 
 
@@ -345,12 +346,12 @@ async def test_the_commit_of_an_assignment_that_is_over_is_not_taken_and_rewinds
     other = await stand.join(second)
     await until(lambda: len(second.owned) == 2)
     [moved] = [place for place in second.owned if place.request_class == "batch"]
-    assert await other.commit({moved: (second.owned[moved], 4)}) == {moved}
-    assert await inbox.commit({moved: (before[moved], 1)}) == frozenset()
+    assert await other.commit(marks({moved: (second.owned[moved], 4)})) == {moved}
+    assert await inbox.commit(marks({moved: (before[moved], 1)})) == frozenset()
     await other.stop()
     await until(lambda: first.owned.keys() == stand.everything)
     assert first.positions[moved] == 4
-    assert await inbox.commit({moved: (before[moved], 1)}) == frozenset()
+    assert await inbox.commit(marks({moved: (before[moved], 1)})) == frozenset()
     assert (await stand.committed())[moved] == 4
 
 
@@ -375,7 +376,7 @@ async def test_a_commit_past_the_end_of_the_log_begins_at_its_beginning(stand):
     first, second = Listener(), Listener()
     await send(stand, 1)
     inbox = await stand.owning(first)
-    await inbox.commit({BATCH: (first.owned[BATCH], 99)})
+    await inbox.commit(marks({BATCH: (first.owned[BATCH], 99)}))
     await inbox.stop()
     await stand.owning(second)
     await until(lambda: second.taken)
@@ -387,7 +388,7 @@ async def test_a_commit_after_the_stop_is_not_taken(stand):
     listener = Listener()
     inbox = await stand.owning(listener)
     await inbox.stop()
-    assert await inbox.commit({BATCH: (listener.owned[BATCH], 3)}) == frozenset()
+    assert await inbox.commit(marks({BATCH: (listener.owned[BATCH], 3)})) == frozenset()
     assert not (await stand.committed()).get(BATCH)
 
 

@@ -17,6 +17,7 @@ from failsoft.kafka.connection import Connection
 from failsoft.kafka.inbox import Inbox
 from failsoft.kafka.listener import Fetched
 from failsoft.kafka.outbox import Outbox
+from failsoft.policy.progress import Mark, Marks, Progress
 from failsoft.policy.request import ClassName, Partition
 from tests.kafka.authority import Authority
 
@@ -31,6 +32,11 @@ async def create_topics(bootstrap: str, partitions: Mapping[str, int]) -> None:
         await admin.create_topics([NewTopic(n, p, 1, topic_configs=APPEND_TIME) for n, p in partitions.items()])
     finally:
         await admin.close()
+
+
+def marks(offsets: Mapping[Partition, tuple[int, int]]) -> dict[Partition, Mark]:
+    """Marks that say nothing but an assignment and an offset."""
+    return {place: Mark(assignment, Progress(offset)) for place, (assignment, offset) in offsets.items()}
 
 
 async def until(condition: Callable[[], object], timeout_seconds: float = PATIENCE_SECONDS) -> None:
@@ -84,9 +90,9 @@ class Listener:
     def backlog(self, request_class: ClassName, records: int, oldest_age_seconds: float) -> None:
         self.backlogs[request_class] = (records, oldest_age_seconds)
 
-    def assigned(self, positions: Mapping[Partition, int], assignment: int, share: float) -> None:
+    def assigned(self, positions: Mapping[Partition, Progress], assignment: int, share: float) -> None:
         self.calls.append("assigned")
-        self.positions |= positions
+        self.positions |= {partition: progress.offset for partition, progress in positions.items()}
         self.owned |= dict.fromkeys(positions, assignment)
         self.share = share
 
@@ -96,8 +102,8 @@ class Listener:
             del self.owned[partition]
         self.share = share
 
-    def offsets_to_commit(self) -> Mapping[Partition, tuple[int, int]]:
-        return self.done
+    def marks_to_commit(self) -> Marks:
+        return marks(self.done)
 
     def offsets(self, partition: Partition) -> list[int]:
         return [fetched.record.offset for fetched in self.taken if fetched.record.partition == partition]

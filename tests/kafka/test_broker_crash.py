@@ -10,7 +10,7 @@ from failsoft.kafka.outbox import Outbox, OutboxClosed
 from failsoft.policy.request import Partition
 from failsoft.testing import EmbeddedKafka
 
-from .conftest import Listener, Stage, log_of, until
+from .conftest import Listener, Stage, log_of, marks, until
 
 pytestmark = pytest.mark.kafka
 
@@ -37,7 +37,7 @@ async def test_a_broker_that_is_killed_and_comes_back_loses_nothing_and_one_that
         place = Partition("batch", 0)
         await until(lambda: place in listener.owned)
         async with asyncio.timeout(20):
-            while not await inbox.commit({place: (listener.owned[place], 1)}):
+            while not await inbox.commit(marks({place: (listener.owned[place], 1)})):
                 await asyncio.sleep(0.1)
 
         await asyncio.to_thread(kafka.kill)

@@ -18,7 +18,7 @@ from failsoft.kafka.inbox import Inbox
 from failsoft.policy.errors import ConfigurationError, EnvironmentFailure
 from failsoft.policy.request import Partition
 
-from .conftest import Listener, Stage, create_topics, until
+from .conftest import Listener, Stage, create_topics, marks, until
 
 pytestmark = pytest.mark.kafka
 
@@ -124,7 +124,7 @@ async def test_what_is_kept_in_a_rebalance_keeps_its_assignment_and_its_place(ne
     [kept] = [partition for partition in first.owned if partition.request_class == "batch"]
     await outbox.send(stage.topics["batch"], key=None, value=b"", partition=kept.number)
     await until(lambda: first.offsets(kept) == [0, 1])
-    assert await inbox.commit({kept: (before[kept], 2)}) == {kept}
+    assert await inbox.commit(marks({kept: (before[kept], 2)})) == {kept}
 
 
 async def test_what_moves_begins_where_the_last_commit_before_the_rebalance_ended(new_stage, outbox):
@@ -154,13 +154,13 @@ async def test_the_commit_of_a_stale_assignment_is_dropped_and_cannot_rewind(new
     other = await stage.join(second)
     await until(lambda: len(second.owned) == 2)
     [moved] = [partition for partition in second.owned if partition.request_class == "batch"]
-    assert await other.commit({moved: (second.owned[moved], 4)}) == {moved}
-    assert await inbox.commit({moved: (before[moved], 1)}) == frozenset()
+    assert await other.commit(marks({moved: (second.owned[moved], 4)})) == {moved}
+    assert await inbox.commit(marks({moved: (before[moved], 1)})) == frozenset()
     await other.stop()
     await until(lambda: first.owned.keys() == stage.everything)
     assert first.positions[moved] == 4
     assert first.owned[moved] > before[moved]
-    assert await inbox.commit({moved: (before[moved], 1)}) == frozenset()
+    assert await inbox.commit(marks({moved: (before[moved], 1)})) == frozenset()
     assert (await stage.committed())[moved] == 4
 
 
@@ -168,8 +168,8 @@ async def test_a_lower_offset_of_the_same_assignment_is_not_sent(new_stage, outb
     stage, listener = await new_stage(1), Listener()
     inbox = await owns_everything(stage, listener)
     place, assignment = Partition("batch", 0), listener.owned[Partition("batch", 0)]
-    assert await inbox.commit({place: (assignment, 3)}) == {place}
-    assert await inbox.commit({place: (assignment, 2)}) == {place}
+    assert await inbox.commit(marks({place: (assignment, 3)})) == {place}
+    assert await inbox.commit(marks({place: (assignment, 2)})) == {place}
     assert (await stage.committed())[place] == 3
 
 
@@ -180,10 +180,10 @@ async def test_a_commit_of_an_old_generation_or_an_old_member_is_refused(new_sta
     old = private.fence_of(member)
     private.request_rejoin(member)
     await until(lambda: private.fence_of(member).follows(old) and inbox._membership._fence != old)
-    assert await private.fenced_commit(member, old, {place: 1}) == {place: IllegalGenerationError}
+    assert await private.fenced_commit(member, old, {place: (1, "")}) == {place: IllegalGenerationError}
     await member._coordinator._maybe_leave_group()
     await until(lambda: private.fence_of(member).member_id not in ("", old.member_id))
-    assert await private.fenced_commit(member, old, {place: 1}) == {place: UnknownMemberIdError}
+    assert await private.fenced_commit(member, old, {place: (1, "")}) == {place: UnknownMemberIdError}
     assert await stage.committed() == {}
 
 
@@ -198,7 +198,7 @@ async def test_a_commit_does_not_wait_behind_a_join_of_the_group(new_stage):
     await until(lambda: member._coordinator._performed_join_prepare)
     place = next(iter(first.owned))
     async with asyncio.timeout(1):
-        assert await inbox.commit({place: (first.owned[place], 1)}) == {place}
+        assert await inbox.commit(marks({place: (first.owned[place], 1)})) == {place}
     assert private.fence_of(member) == before, "the join ended before the commit: nothing was shown"
     await until(lambda: first.owned.keys() == stage.everything)
 
@@ -213,7 +213,7 @@ async def test_a_member_that_nobody_polls_dies_of_one_refused_heartbeat(new_stag
     await until(lambda: refused and member._coordinator._heartbeat_task.done())
     await stage.until_empty()
     fence, place = private.fence_of(member), stage.place(Partition("batch", 0))
-    assert await private.fenced_commit(member, fence, {place: 1}) == {place: UnknownMemberIdError}
+    assert await private.fenced_commit(member, fence, {place: (1, "")}) == {place: UnknownMemberIdError}
     assert listener.calls == ["assigned"], "nobody told it"
 
 
@@ -292,7 +292,7 @@ async def test_a_commit_past_the_end_of_the_log_begins_at_its_beginning(new_stag
     await outbox.send(stage.topics["batch"], key=None, value=b"")
     inbox = await owns_everything(stage, first)
     place = Partition("batch", 0)
-    await inbox.commit({place: (first.owned[place], 99)})
+    await inbox.commit(marks({place: (first.owned[place], 99)}))
     await inbox.stop()
     await owns_everything(stage, second)
     assert second.positions[place] == 0

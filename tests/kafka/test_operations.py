@@ -9,7 +9,7 @@ from failsoft.kafka.outbox import Outbox
 from failsoft.policy.errors import EnvironmentFailure
 from failsoft.policy.request import Partition
 
-from .conftest import Listener, Stage, until
+from .conftest import Listener, Stage, marks, until
 
 NewStage = Callable[[int], Awaitable[Stage]]
 
@@ -28,7 +28,7 @@ async def test_offsets_are_forgotten_for_the_partitions_named_and_only_while_nob
     places = [Partition("batch", number) for number in range(2)]
     await until(lambda: set(places) <= set(listener.owned))
     await until(lambda: len(listener.taken) == 4)
-    assert await inbox.commit({place: (listener.owned[place], 2) for place in places}) == set(places)
+    assert await inbox.commit(marks({place: (listener.owned[place], 2) for place in places})) == set(places)
     with pytest.raises(EnvironmentFailure, match="members of it read"):
         await operations.forget_offsets(stage.connection, group, [(topic, 0)])
     await inbox.stop()

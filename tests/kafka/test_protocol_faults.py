@@ -17,7 +17,7 @@ from failsoft.kafka.outbox import Outbox, OutboxClosed, RecordRefused
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.request import Partition
 
-from .conftest import Listener, log_of, until
+from .conftest import Listener, log_of, marks, until
 from .mock_cluster import Api, Error, MockCluster, mock_cluster
 
 RETRIED = (
@@ -234,7 +234,7 @@ class Member:
         return self.inbox._membership._fence
 
     async def commit(self, offset: int) -> bool:
-        return await self.inbox.commit({BATCH: (self.listener.owned[BATCH], offset)}) == {BATCH}
+        return await self.inbox.commit(marks({BATCH: (self.listener.owned[BATCH], offset)})) == {BATCH}
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from typing import Any
 from failsoft.policy.actions import Action, CancelCall, Commit, Forget, Publish, Release, StartCall, StoreAnswer
 from failsoft.policy.answers import AnswerName
 from failsoft.policy.deadline import Stamp
-from failsoft.policy.events import Arrived, Assigned, CallFinished, Event, Published, Tick, Verdict
+from failsoft.policy.events import Arrived, Assigned, CallFinished, Event, Published, RebalanceStarted, Tick, Verdict
 from failsoft.policy.outcome import Ending
+from failsoft.policy.progress import Marks, Progress
 from failsoft.policy.request import ClassName, Partition, RecordId
 from failsoft.policy.settings import ClassSettings, StageSettings, TierSettings
 from failsoft.policy.speed import Speed
@@ -64,7 +65,24 @@ class Driver:
         self.partitions = frozenset(
             Partition(known.name, number) for known in self.settings.classes for number in (0, 1)
         )
-        self.send(Assigned(dict.fromkeys(self.partitions, 0), 1, share))
+        self._committed: dict[Partition, int] = {}
+        self.send(Assigned(dict.fromkeys(self.partitions, Progress(0)), 1, share))
+
+    def _note_commit(self, marks: Marks) -> None:
+        moved = {
+            partition: (assignment, progress.offset)
+            for partition, (assignment, progress) in marks.items()
+            if progress.offset != self._committed.get(partition, 0)
+        }
+        self._committed |= {partition: offset for partition, (_, offset) in moved.items()}
+        if moved:
+            self.commits.append(moved)
+
+    def moved(self) -> dict[Partition, tuple[int, int]]:
+        """What a rebalance that begins now finds done and not committed: partition -> (assignment, offset)."""
+        known = len(self.commits)
+        self.send(RebalanceStarted())
+        return self.commits[-1] if len(self.commits) > known else {}
 
     # What happens.
 
@@ -87,7 +105,7 @@ class Driver:
                 case StoreAnswer():
                     self.stored.append(action.answer)
                 case Commit():
-                    self.commits.append(dict(action.offsets))
+                    self._note_commit(action.marks)
         return actions
 
     def arrive(

@@ -2,6 +2,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from failsoft.policy.offsets import SPAN_MAX, OffsetLedger, OffsetTracker
+from failsoft.policy.progress import Mark, Progress
 from failsoft.policy.request import Partition, RecordId
 
 PARTITION = Partition("standard", 3)
@@ -61,7 +62,7 @@ def test_the_span_counts_what_a_crash_would_repeat():
 
 def test_a_class_takes_no_more_while_one_of_its_partitions_has_as_much_past_its_watermark_as_a_commit_can_describe():
     ledger = OffsetLedger()
-    ledger.assign({PARTITION: 0, Partition("standard", 4): 0, Partition("batch", 3): 0}, 1)
+    ledger.assign(dict.fromkeys([PARTITION, Partition("standard", 4), Partition("batch", 3)], Progress(0)), 1)
     for offset in range(SPAN_MAX):
         assert not ledger.is_too_wide("standard")
         ledger.started(record(offset))
@@ -75,21 +76,26 @@ def test_a_class_takes_no_more_while_one_of_its_partitions_has_as_much_past_its_
 
 def test_a_record_of_a_partition_of_others_is_not_taken():
     ledger = OffsetLedger()
-    ledger.assign({PARTITION: 0}, 1)
+    ledger.assign({PARTITION: Progress(0)}, 1)
     ledger.revoke([PARTITION])
     assert ledger.started(record(0)) is None
 
 
 def test_what_was_given_out_to_be_committed_is_not_given_out_again():
     ledger = OffsetLedger()
-    ledger.assign({PARTITION: 7}, 1)
+    ledger.assign({PARTITION: Progress(7)}, 1)
     assert not ledger.has_uncommitted
     ledger.started(record(7))
     ledger.finished(record(7), 1)
     assert ledger.has_uncommitted
-    assert ledger.to_commit() == {PARTITION: (1, 8)}
+    assert ledger.to_commit() == {PARTITION: Mark(1, Progress(8, highest_started=7, is_clean=False))}
     assert not ledger.has_uncommitted
     assert ledger.to_commit() == {}
+
+
+def is_in_log(offset: int) -> bool:
+    """Every fourth place of this log holds no record for a reader: a marker, or what compaction took."""
+    return offset % 4 != 3
 
 
 class Partitions(RuleBasedStateMachine):
@@ -100,9 +106,11 @@ class Partitions(RuleBasedStateMachine):
         self.ledger = OffsetLedger()
         self.assignment = 0
         self.is_owned = False
-        self.position = 0
+        self.begun_at = self.position = 0
         self.committed = 0
         self.unfinished: set[int] = set()
+        self.done: set[int] = set()
+        """What is known to be done at or after the position at which the partition was last gained."""
         self.ever_started: list[tuple[int, int]] = []
 
     @precondition(lambda self: not self.is_owned)
@@ -112,8 +120,12 @@ class Partitions(RuleBasedStateMachine):
         self.assignment += 1
         self.is_owned = True
         self.position = self.committed = max(0, self.committed - behind)
+        self.done = (
+            {offset for offset in self.done if offset >= self.position} if self.position >= self.begun_at else set()
+        )
+        self.begun_at = self.position
         self.unfinished = set()
-        self.ledger.assign({PARTITION: self.position}, self.assignment)
+        self.ledger.assign({PARTITION: Progress(self.position)}, self.assignment)
 
     @precondition(lambda self: self.is_owned)
     @rule()
@@ -122,13 +134,15 @@ class Partitions(RuleBasedStateMachine):
         self.unfinished = set()
         self.ledger.revoke([PARTITION])
 
-    @rule(gap=st.integers(0, 3))
-    def start(self, gap: int) -> None:
-        offset = self.position + gap
-        found = self.ledger.started(record(offset))
-        assert found == (self.assignment if self.is_owned else None)
+    @rule()
+    def start(self) -> None:
+        """The next record that the log has comes."""
+        offset = self.position + (not is_in_log(self.position))
+        is_news = self.is_owned and offset not in self.done
+        assert self.ledger.started(record(offset)) == (self.assignment if is_news else None)
         if self.is_owned:
             self.position = offset + 1
+        if is_news:
             self.unfinished.add(offset)
             self.ever_started.append((self.assignment, offset))
 
@@ -143,6 +157,7 @@ class Partitions(RuleBasedStateMachine):
         offset = sorted(self.unfinished)[choice % len(self.unfinished)]
         self.ledger.finished(record(offset), self.assignment)
         self.unfinished.discard(offset)
+        self.done.add(offset)
 
     @precondition(lambda self: self.ever_started)
     @rule(choice=st.integers(0, 1_000))
@@ -153,15 +168,24 @@ class Partitions(RuleBasedStateMachine):
         if late:
             assignment, offset = late[choice % len(late)]
             self.ledger.finished(record(offset), assignment)
+            if not self.is_owned and offset >= self.begun_at:
+                self.done.add(offset)
 
-    @rule()
-    def commit(self) -> None:
-        """No offset above any unfinished one, never back, and all there is."""
+    @rule(is_clean=st.booleans())
+    def commit(self, is_clean: bool) -> None:
+        """No offset above any unfinished one, never back, all there is, and what is done above it."""
         watermark = min(self.unfinished, default=self.position)
-        moved = self.is_owned and watermark > self.committed
-        assert self.ledger.has_uncommitted == moved
-        assert self.ledger.to_commit() == ({PARTITION: (self.assignment, watermark)} if moved else {})
-        if moved:
+        marks = self.ledger.to_commit(is_clean=is_clean)
+        assert not self.ledger.has_uncommitted
+        assert self.ledger.to_commit(is_clean=is_clean) == {}
+        if not self.is_owned:
+            assert marks == {}
+        elif not marks:
+            assert watermark == self.committed
+        else:
+            assignment, progress = marks[PARTITION]
+            assert (assignment, progress.offset, progress.is_clean) == (self.assignment, watermark, is_clean)
+            assert set(filter(is_in_log, progress.finished)) == {offset for offset in self.done if offset >= watermark}
             self.committed = watermark
 
 

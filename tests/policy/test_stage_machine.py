@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from failsoft.policy.actions import Commit, Forget
+from failsoft.policy.actions import Forget
 from failsoft.policy.errors import IllegalTransition
 from failsoft.policy.events import (
     Assigned,
@@ -10,12 +10,12 @@ from failsoft.policy.events import (
     CallFinished,
     DrainRequested,
     Published,
-    RebalanceStarted,
     Revoked,
     SlotFreed,
     Verdict,
 )
 from failsoft.policy.outcome import Outcome, Reason
+from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition, RecordId
 from failsoft.policy.settings import ClassSettings, TierSettings
 from tests.policy.driver import APOLOGY, BATCH, INTERACTIVE, LARGE, MARGIN, SMALL, STANDARD, TINY, Driver, stage
@@ -452,7 +452,7 @@ def test_a_malformed_record_is_invalid_and_a_dead_letter_and_never_called():
     assert (ending.outcome, ending.reason, ending.dead_letter) == (Outcome.INVALID, Reason.MALFORMED, True)
     assert not driver.calls[record]
     driver.acknowledge(record)
-    assert driver.send(RebalanceStarted()) == [Commit({INTERACTIVE_0: (1, 1)})]
+    assert driver.moved() == {INTERACTIVE_0: (1, 1)}
 
 
 # Offsets.
@@ -463,12 +463,12 @@ def test_an_offset_is_committed_when_its_result_and_all_before_it_are_acknowledg
     records = [driver.arrive() for _ in range(3)]
     for record in records:
         driver.finish(record)
-    assert driver.send(RebalanceStarted()) == []
+    assert driver.moved() == {}
     committed = []
     for index in (1, 0, 2):
         driver.acknowledge(records[index])
-        committed.append(driver.send(RebalanceStarted()))
-    assert committed == [[], [Commit({INTERACTIVE_0: (1, 2)})], [Commit({INTERACTIVE_0: (1, 3)})]]
+        committed.append(driver.moved())
+    assert committed == [{}, {INTERACTIVE_0: (1, 2)}, {INTERACTIVE_0: (1, 3)}]
 
 
 def test_finished_work_is_committed_every_second():
@@ -504,7 +504,7 @@ def lose(driver: Driver, number: int = 0) -> None:
 
 def gain(driver: Driver, position: int = 0) -> None:
     """Get the partitions of number 0 back, by a later assignment."""
-    driver.send(Assigned({p: position for p in driver.partitions if p.number == 0}, 2, 1.0))
+    driver.send(Assigned({p: Progress(position) for p in driver.partitions if p.number == 0}, 2, 1.0))
 
 
 def test_what_runs_waits_or_is_being_published_of_a_lost_partition_is_void():
@@ -535,14 +535,27 @@ def test_a_late_acknowledgement_of_an_earlier_assignment_moves_nothing():
     record = driver.arrive()
     driver.finish(record)
     lose(driver)
-    driver.send(Published(record, 1))
     gain(driver)
     driver.send(driver.arrival(record))
     driver.send(Published(record, 1))
-    assert driver.send(RebalanceStarted()) == []
+    assert driver.moved() == {}
     driver.finish(record)
     driver.send(Published(record, 2))
-    assert driver.send(RebalanceStarted()) == [Commit({INTERACTIVE_0: (2, 1)})]
+    assert driver.moved() == {INTERACTIVE_0: (2, 1)}
+
+
+def test_what_a_worker_has_finished_itself_is_not_run_again_when_its_partition_comes_back():
+    driver = Driver()
+    published, acknowledged_late = driver.arrive(), driver.arrive()
+    for record in (published, acknowledged_late):
+        driver.finish(record)
+    driver.acknowledge(published)
+    lose(driver)
+    driver.send(Published(acknowledged_late, 1))
+    gain(driver)
+    for record in (published, acknowledged_late):
+        assert driver.send(driver.arrival(record)) == [Forget(record)]
+    assert driver.moved() == {INTERACTIVE_0: (2, 2)}
 
 
 def test_a_late_end_of_a_call_of_an_earlier_assignment_is_not_the_answer_of_the_new_one():
@@ -568,7 +581,7 @@ def test_partitions_that_stay_go_on():
     driver.finish(waiting)
     for record in (running, waiting):
         driver.acknowledge(record)
-    assert driver.send(RebalanceStarted()) == [Commit({Partition("interactive", 1): (1, 2)})]
+    assert driver.moved() == {Partition("interactive", 1): (1, 2)}
 
 
 def test_records_of_a_partition_that_is_not_ours_are_forgotten():
@@ -615,7 +628,7 @@ def test_a_drain_commits_nothing_that_was_not_finished():
     driver.finish(running)
     driver.acknowledge(running)
     assert driver.machine.is_drained
-    assert driver.send(RebalanceStarted()) == [Commit({INTERACTIVE_0: (1, 1)})]
+    assert driver.moved() == {INTERACTIVE_0: (1, 1)}
 
 
 def test_a_record_that_comes_after_the_drain_began_is_left_to_the_next_owner():
@@ -625,7 +638,7 @@ def test_a_record_that_comes_after_the_drain_began_is_left_to_the_next_owner():
     assert driver.forgotten == [record]
     assert not driver.calls[record]
     assert driver.machine.is_drained
-    assert driver.send(RebalanceStarted()) == []
+    assert driver.moved() == {}
 
 
 # Permits.

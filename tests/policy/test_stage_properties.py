@@ -30,6 +30,7 @@ from failsoft.policy.events import (
     Verdict,
 )
 from failsoft.policy.outcome import Ending, Outcome
+from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition, RecordId
 from failsoft.policy.settings import ClassSettings, StageSettings, TierSettings
 from failsoft.policy.speed import Speed
@@ -158,8 +159,9 @@ class Worker(RuleBasedStateMachine):
                 if seen is not None:
                     seen.is_void = True
             case Commit():
-                for partition, (assignment, offset) in action.offsets.items():
-                    self.check_commit(partition, assignment, offset)
+                for partition, (assignment, progress) in action.marks.items():
+                    if progress.offset != self.committed[partition]:
+                        self.check_commit(partition, assignment, progress.offset)
 
     def check_start(self, call: StartCall, seen: Seen) -> None:
         tier, speeds, remaining = self.index[call.tier], self.speeds(), seen.waits_until - self.now
@@ -400,7 +402,11 @@ class Worker(RuleBasedStateMachine):
             self.owned[partition] = self.assignment
             self.end_of_log[partition] = self.committed[partition]
         self.share = len(self.owned) / (3 * len(NUMBERS))
-        self.send(Assigned({partition: self.committed[partition] for partition in gained}, self.assignment, self.share))
+        self.send(
+            Assigned(
+                {partition: Progress(self.committed[partition]) for partition in gained}, self.assignment, self.share
+            )
+        )
 
     @rule(name=st.sampled_from(["interactive", "standard", "batch"]), records=st.integers(0, 5_000))
     def see_backlog(self, name: str, records: int) -> None:

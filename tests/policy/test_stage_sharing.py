@@ -10,6 +10,7 @@ from failsoft.policy.answers import AnswerName, AnswersConfig
 from failsoft.policy.coalescing import CoalescingConfig
 from failsoft.policy.events import Assigned, BacklogSeen, CallFinished, DrainRequested, Revoked, Verdict
 from failsoft.policy.outcome import Outcome, Reason
+from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition, RecordId
 from failsoft.policy.settings import ClassSettings, TierSettings
 from tests.policy.driver import APOLOGY, BATCH, LARGE, SMALL, STANDARD, Driver, stage
@@ -211,7 +212,7 @@ def test_the_leader_that_comes_back_joins_the_execution_that_has_its_body_and_th
     follower = driver.arrive(key="k", number=1)
     lost = frozenset(partition for partition in driver.partitions if partition.number == 0)
     driver.send(Revoked(lost, 0.5))
-    driver.send(Assigned(dict.fromkeys(lost, 0), 2, 1.0))
+    driver.send(Assigned(dict.fromkeys(lost, Progress(0)), 2, 1.0))
     driver.send(replace(driver.arrival(leader), key="k"))
     assert driver.released == [follower]
     driver.finish(leader, after=0.1)
@@ -226,7 +227,7 @@ def test_what_comes_back_to_a_worker_that_drains_is_forgotten_but_for_a_body_tha
     lost = frozenset(partition for partition in driver.partitions if partition.number == 0)
     driver.send(DrainRequested())
     driver.send(Revoked(lost, 0.5))
-    driver.send(Assigned(dict.fromkeys(lost, 0), 2, 1.0))
+    driver.send(Assigned(dict.fromkeys(lost, Progress(0)), 2, 1.0))
     assert driver.send(replace(driver.arrival(leader), key="k")) == [Forget(leader, keeps_body=True)]
 
 
@@ -371,7 +372,7 @@ def test_who_has_joined_a_renewal_keeps_it_when_its_partition_goes_and_comes_bac
     lost = frozenset(partition for partition in driver.partitions if partition.number == 0)
     driver.send(Revoked(lost, 0.5))
     assert not driver.cancelled
-    driver.send(Assigned(dict.fromkeys(lost, served.offset), 2, 1.0))
+    driver.send(Assigned(dict.fromkeys(lost, Progress(served.offset)), 2, 1.0))
     driver.wait(0.02)
     driver.send(replace(driver.arrival(served), key="k"))
     driver.finish(served, after=0.1)

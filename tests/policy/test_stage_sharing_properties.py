@@ -42,6 +42,7 @@ from failsoft.policy.events import (
     Verdict,
 )
 from failsoft.policy.outcome import Ending, Outcome
+from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition, RecordId
 from failsoft.policy.settings import ClassSettings, StageSettings, TierSettings
 from failsoft.policy.stage import StageMachine
@@ -218,7 +219,7 @@ class Shell(RuleBasedStateMachine):
                 for name in action.answers:
                     del self.answers[name]
             case Commit():
-                self.committed |= {partition: offset for partition, (_, offset) in action.offsets.items()}
+                self.committed |= {partition: progress.offset for partition, (_, progress) in action.marks.items()}
 
     def check_start(self, start: StartCall) -> None:
         assert start.record in self.bodies, "the body that is called with must be there"
@@ -475,7 +476,7 @@ class Shell(RuleBasedStateMachine):
         for partition in gained:
             self.owned[partition] = self.assignment
             self.position[partition] = self.committed[partition]
-        positions = {partition: self.committed[partition] for partition in gained}
+        positions = {partition: Progress(self.committed[partition]) for partition in gained}
         self.send(Assigned(positions, self.assignment, len(self.owned) / (len(NAMES) * len(NUMBERS))))
         for partition in gained:
             self.read(partition)

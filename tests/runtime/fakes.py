@@ -8,6 +8,7 @@ from failsoft.catalogue import Catalogue, parse
 from failsoft.kafka import Acknowledged, Fetched
 from failsoft.pipeline import Pipeline
 from failsoft.policy.clock_offset import ClockOffset
+from failsoft.policy.progress import Marks, Progress
 from failsoft.policy.request import Partition, RecordId
 from failsoft.runtime.clock import Clock
 from failsoft.runtime.metrics import Metrics
@@ -82,9 +83,15 @@ class FakeInbox:
     async def failed(self) -> None:
         await asyncio.Event().wait()
 
-    async def commit(self, offsets: Mapping[Partition, tuple[int, int]]) -> frozenset[Partition]:
-        self.committed.append(offsets)
-        return frozenset(offsets) if self.takes else frozenset()
+    async def commit(self, marks: Marks) -> frozenset[Partition]:
+        offsets = {
+            partition: (assignment, progress.offset)
+            for partition, (assignment, progress) in marks.items()
+            if progress.offset
+        }
+        if offsets:
+            self.committed.append(offsets)
+        return frozenset(marks) if self.takes else frozenset()
 
     def wake(self, request_class: str) -> None:
         self.woken.append(request_class)
@@ -111,7 +118,7 @@ class Stand:
             metrics=Metrics(),
         )
         await runner.start(inbox)
-        runner.assigned({Partition(name, 0): 0 for name in CATALOGUE.classes}, 1, 1.0)
+        runner.assigned({Partition(name, 0): Progress(0) for name in CATALOGUE.classes}, 1, 1.0)
         return cls(runner, inbox, outbox, clock)
 
     def send(

@@ -46,7 +46,7 @@ topics:
   dead-letters: {config: {retention.ms: 14d}}
 reply_topics: [answers-for-app]
 """)
-Commit: TypeAlias = Callable[[str, int, Mapping[Partition, int]], Answer]
+Commit: TypeAlias = Callable[[str, int, Mapping[Partition, Progress]], Answer]
 PARTS = 4
 EQUAL = 1_000
 """What the equal requests ask."""

@@ -10,6 +10,7 @@ from failsoft.kafka import RecordRefused
 from failsoft.policy.errors import IllegalTransition
 from failsoft.policy.events import CallFinished, Verdict
 from failsoft.policy.outcome import Outcome, Reason
+from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition
 from failsoft.testing.virtual_time import run_in_virtual_time
 from failsoft.wire import RequestLine
@@ -198,7 +199,7 @@ async def test_a_record_that_comes_back_while_its_old_result_is_still_being_publ
     await stand.settle(1.5)
     assert len(stand.outbox.sent) == 1
     stand.runner.revoked(frozenset({HEAD}), 0.5)
-    stand.runner.assigned({HEAD: 0}, 2, 1.0)
+    stand.runner.assigned({HEAD: Progress(0)}, 2, 1.0)
     stand.offset = 0
     stand.send()
     stand.outbox.gate.set()
@@ -264,7 +265,7 @@ async def test_a_body_that_two_calls_need_goes_with_the_last_of_them():
     send("batch", 0, 60.0)
     stand.runner.revoked(frozenset({HEAD}), 0.5)
     await stand.settle(2.5)
-    stand.runner.assigned({HEAD: 0}, 2, 1.0)
+    stand.runner.assigned({HEAD: Progress(0)}, 2, 1.0)
     send("interactive", 0, 1.9)
     assert len(stand.runner._started) == 2
     for ended in ends:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition
 from failsoft.simulation.endpoints import Condition
 from failsoft.simulation.faults import Crash, CutOff, Drain, Fault, Freeze, ModelFault
@@ -87,8 +88,8 @@ def test_a_commit_of_a_former_owner_is_refused():
     answers: list[Answer] = []
     real = fleet.cluster.commit
 
-    def spy(member: str, generation: int, offsets: Mapping[Partition, int]) -> Answer:
-        answers.append(real(member, generation, offsets))
+    def spy(member: str, generation: int, marks: Mapping[Partition, Progress]) -> Answer:
+        answers.append(real(member, generation, marks))
         return answers[-1]
 
     fleet.cluster.commit = spy  # type: ignore[method-assign] # a spy on one instance

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
+from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition
 from failsoft.simulation.world import Answer, Group, Log, VisibleOnce
 
@@ -106,13 +107,13 @@ def test_who_does_not_join_again_in_time_is_dropped():
 def test_a_commit_is_taken_from_the_member_and_generation_that_own_and_from_nobody_else():
     group, (first, second) = joined((), ())
     old = group.generation
-    assert group.commit(first, old, {PLACE: 5}) is Answer.OK
+    assert group.commit(first, old, {PLACE: Progress(5)}) is Answer.OK
     rejoin(group, [first], now=1.0)
-    assert group.commit(first, old, {PLACE: 6}) is Answer.OK  # the rebalance is on, nobody else owns it yet
+    assert group.commit(first, old, {PLACE: Progress(6)}) is Answer.OK  # the rebalance is on, nobody else owns it yet
     rejoin(group, [second], now=1.0)
     group.advance(now=1.0)
-    assert group.commit(first, old, {PLACE: 7}) is Answer.ILLEGAL_GENERATION
-    assert group.commit("stranger", group.generation, {PLACE: 7}) is Answer.UNKNOWN_MEMBER
+    assert group.commit(first, old, {PLACE: Progress(7)}) is Answer.ILLEGAL_GENERATION
+    assert group.commit("stranger", group.generation, {PLACE: Progress(7)}) is Answer.UNKNOWN_MEMBER
     assert group.committed == {PLACE: 6}
 
 

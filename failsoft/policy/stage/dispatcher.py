@@ -170,7 +170,11 @@ class Dispatcher:
         endpoint = self.endpoints[tier]
         self._look(now)
         wait = self._wait_before_retry(errand, tier, event, seconds)
-        if wait is None or endpoint.is_stopped or not allows_execution(1 + errand.retries):
+        if (
+            wait is None
+            or endpoint.is_stopped
+            or not allows_execution(1 + errand.retries, is_redelivery=errand.is_redelivery)
+        ):
             return False
         if errand.is_crowded and not errand.may_be_retried():
             return False
@@ -500,7 +504,7 @@ class Dispatcher:
         endpoint = self.endpoints[tier]
         if tier not in errand.tried:
             errand.tried.add(tier)
-            endpoint.deposit(errand.lane[0], now=self._now)
+            endpoint.tried(errand.lane[0], is_redelivery=errand.is_redelivery, now=self._now)
         window_seconds = self.window_seconds(tier, errand.lane[1], errand.last_deadline_at - self._now)
         return Start(errand, tier, window_seconds, endpoint.start(self._call_ids, now=self._now))
 

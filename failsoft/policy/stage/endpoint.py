@@ -208,9 +208,13 @@ class Endpoint:
 
     # Retries
 
-    def deposit(self, request_class: ClassName, *, now: float) -> None:
-        """A request of this class is executed here for the first time."""
-        self._budget(request_class, now).deposit(is_widening=self.widening.spread is Spread.WIDENING, now=now)
+    def tried(self, request_class: ClassName, *, is_redelivery: bool, now: float) -> None:
+        """A request of this class is executed here for the first time. After a crash that is paid for, as far as there is."""
+        budget = self._budget(request_class, now)
+        if not is_redelivery:
+            budget.deposit(is_widening=self.widening.spread is Spread.WIDENING, now=now)
+        elif budget.balance(now=now) >= 1:
+            budget.try_withdraw(now=now)
 
     def try_withdraw(self, request_class: ClassName, *, now: float) -> bool:
         """Pay for another execution of a request of this class."""

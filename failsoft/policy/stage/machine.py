@@ -32,6 +32,7 @@ from failsoft.policy.events import (
     Assigned,
     BacklogSeen,
     CallFinished,
+    Committed,
     DrainRequested,
     Event,
     Published,
@@ -45,6 +46,7 @@ from failsoft.policy.events import (
 from failsoft.policy.jitter import EvenJitter
 from failsoft.policy.offsets import OffsetLedger
 from failsoft.policy.outcome import Outcome, Reason
+from failsoft.policy.quarantine import Quarantine
 from failsoft.policy.request import ClassName, Partition, RecordId, Request
 from failsoft.policy.settings import StageSettings, TierSettings
 from failsoft.policy.stage.arrival import is_late, request_of
@@ -88,6 +90,7 @@ class StageMachine:
         self._oldest_age: dict[ClassName, float] = {}
         self._calls = Calls(self._dispatcher)
         self._offsets = OffsetLedger()
+        self._quarantine = Quarantine()
         self._commit_at = float("-inf")
         self._look_at = math.inf
         """When time alone may change what becomes of those who wait, or are called."""
@@ -102,7 +105,8 @@ class StageMachine:
             Tick: lambda _: None,
             Assigned: self._on_assigned,
             Revoked: self._on_revoked,
-            RebalanceStarted: lambda _: self._commit(),
+            RebalanceStarted: lambda _: self._commit(is_clean=True),
+            Committed: self._on_committed,
             BacklogSeen: self._on_backlog_seen,
             RegisterSeen: self._on_register_seen,
             DrainRequested: self._on_drain_requested,
@@ -112,12 +116,17 @@ class StageMachine:
         """Take one event in and say what to do. ``now`` is monotonic seconds and never goes back."""
         self._now = now
         self._handlers[type(event)](event)
-        if type(event) is not Published:  # which every second event is, and changes nothing for those who wait
+        is_watching = bool(self._quarantine)
+        if is_watching:
+            self._watch()
+        if is_watching or type(event) is not Published:  # else it changes nothing for those who wait
             if self._calls.are_shared:
                 self._part()
             self._sync()
             self._dispatch()
-            self._look_at = min(self._dispatcher.next_wakeup(), self._calls.parts_at)
+            self._look_at = min(
+                self._dispatcher.next_wakeup(), self._calls.parts_at, self._quarantine.due_at(self._now)
+            )
         if now >= self._commit_at:
             self._commit()
         actions, self._actions = self._actions, []
@@ -141,6 +150,11 @@ class StageMachine:
     def is_drained(self) -> bool:
         """After DrainRequested: nothing runs and nothing is being published any more."""
         return self._is_draining and not self._calls and not self._work
+
+    @property
+    def awaits_commits(self) -> bool:
+        """Whether it has to hear of each commit that the group takes."""
+        return bool(self._quarantine)
 
     @property
     def waiting(self) -> Mapping[ClassName, int]:
@@ -178,21 +192,29 @@ class StageMachine:
     def _on_arrived(self, event: Arrived) -> None:
         if event.record in self._work:
             return  # it came twice, and is in hand
-        assignment = None if self._is_draining else self._offsets.started(event.record)
+        assignment = None if self._is_draining else self._offsets.started(event.record, event.appended_at)
         if assignment is None:
             self._actions.append(Forget(event.record, keeps_body=self._sharing.needs_body(event.record)))
         elif event.is_malformed:
             nothing = Request.unreadable(event.record, assignment, event.size_bytes, now=self._now)
             self._end(self._hold(nothing), Outcome.INVALID, Reason.MALFORMED, dead_letter=True)
         else:
-            self._admit(event, assignment)
+            request = request_of(event, self._classes[event.record.request_class], assignment, now=self._now)
+            self._receive(self._hold(request))
 
-    def _admit(self, event: Arrived, assignment: int) -> None:
-        request = request_of(event, self._classes[event.record.request_class], assignment, now=self._now)
-        work = self._hold(request)
-        if is_late(request, now=self._now):
+    def _receive(self, work: Work) -> None:
+        """Take a record in; one of a partition whose last owner has died waits for its turn first."""
+        until = work.request.waits_until - self._settings.publish_margin_seconds
+        work.is_redelivery = self._offsets.is_redelivery(work.record)
+        if self._quarantine.is_poison(work.record):
+            self._end(work, Outcome.FAILED, Reason.POISON, dead_letter=True)
+        elif not self._quarantine.holds(work.record, until=until):
+            self._admit(work)
+
+    def _admit(self, work: Work) -> None:
+        if is_late(work.request, now=self._now):
             self._end(work, Outcome.EXPIRED, Reason.DEADLINE_PASSED)
-        elif request.key is None or not self._share(work):
+        elif work.request.key is None or not self._share(work):
             self._queue(work)
 
     def _share(self, work: Work) -> bool:
@@ -350,25 +372,48 @@ class StageMachine:
 
     def _on_published(self, event: Published) -> None:
         work = self._work.get(event.record)
+        self._offsets.finished(event.record, event.assignment)
         if work is not None and work.assignment == event.assignment:
             self._drop(work)
-            self._offsets.finished(event.record, event.assignment)
+            self._quarantine.finished(event.record)
 
-    def _commit(self) -> None:
+    def _commit(self, *, is_clean: bool = False) -> None:
         self._commit_at = self._now + self._settings.commit_interval_seconds
-        offsets = self._offsets.to_commit()
-        if offsets:
-            self._actions.append(Commit(offsets))
+        marks = self._offsets.to_commit(is_clean=is_clean, watched=self._quarantine.out)
+        if marks:
+            self._actions.append(Commit(marks))
         self._drop_answers(self._sharing.expire(now=self._now))
+
+    # Partitions whose last owner has died.
+
+    def _on_committed(self, event: Committed) -> None:
+        self._let_in(self._quarantine.committed(event.marks))
+
+    def _watch(self) -> None:
+        self._let_in(self._quarantine.let_out_due(now=self._now))
+        for partition, waited in self._quarantine.release(self._offsets.low_watermark, now=self._now).items():
+            self._offsets.forgive(partition)
+            self._let_in(waited)
+        named = self._quarantine.name_next(self._offsets.low_watermark, now=self._now)
+        if named:
+            self._offsets.touch(named)
+            self._commit()
+
+    def _let_in(self, records: Iterable[RecordId]) -> None:
+        for record in records:
+            self._admit(self._work[record])
 
     # Who owns what, and how much waits in the log.
 
     def _on_assigned(self, event: Assigned) -> None:
         self._offsets.assign(event.positions, event.assignment)
+        for partition, progress in event.positions.items():
+            self._quarantine.assign(partition, progress, now=self._now)
         self._share_permits(event.share)
 
     def _on_revoked(self, event: Revoked) -> None:
         self._offsets.revoke(event.partitions)
+        self._quarantine.revoke(event.partitions)
         self._forget(work for work in self._work.values() if work.record.partition in event.partitions)
         self._stop_refreshing(event.partitions)
         self._share_permits(event.share)
@@ -376,7 +421,8 @@ class StageMachine:
     def _on_drain_requested(self, _: DrainRequested) -> None:
         """What was not started stands uncommitted in the log: the next owner takes it sooner than we could."""
         self._is_draining = True
-        self._forget(work for work in self._work.values() if work.errand and work.errand.standing is Standing.WAITING)
+        self._quarantine.revoke(self._quarantine.partitions)
+        self._forget(work for work in self._work.values() if not work.has_begun)
         self._stop_refreshing()
 
     def _on_backlog_seen(self, event: BacklogSeen) -> None:

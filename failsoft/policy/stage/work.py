@@ -53,9 +53,12 @@ class Work:
         errand: what it waits for; None before it waits, and again once its end is decided.
         is_ended: its result is being published; the record is dropped when that is acknowledged.
         is_follower: it joined the errand of an equal one, and its body is gone.
+        is_redelivery: its partition's last owner had handed it out.
     """
 
-    __slots__ = ("assignment", "errand", "is_ended", "is_follower", "record", "request", "size_bytes")
+    __slots__ = (
+        "assignment", "errand", "is_ended", "is_follower", "is_redelivery", "record", "request", "size_bytes",
+    )  # fmt: skip
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -63,7 +66,12 @@ class Work:
         self.assignment = request.assignment
         self.size_bytes = request.size_bytes
         self.errand: Errand | None = None
-        self.is_ended = self.is_follower = False
+        self.is_ended = self.is_follower = self.is_redelivery = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether something was done for it: it is called or was, or its end is decided."""
+        return self.is_ended or (self.errand is not None and self.errand.standing is not Standing.WAITING)
 
     def end(self) -> None:
         """Its end is decided.
@@ -101,6 +109,7 @@ class Errand:
         "fits_full",
         "flight",
         "granted_at",
+        "is_redelivery",
         "is_refresh",
         "lane",
         "next_tier",
@@ -117,6 +126,7 @@ class Errand:
         self.body_of = work.record if body_of is None else body_of
         self.flight: Flight | None = None
         self.is_refresh = False
+        self.is_redelivery = work.is_redelivery
         self.standing = Standing.WAITING
         self.next_tier = 0
         self.executions = 0

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from failsoft.policy.allotment import allot
+from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition
 
 
@@ -57,7 +58,8 @@ class Group:
 
     def __init__(self, partitions: int, *, session_seconds: float = 6.0, rebalance_seconds: float = 20.0) -> None:
         self.generation = 0
-        self.committed: dict[Partition, int] = {}
+        self.marks: dict[Partition, Progress] = {}
+        """What was committed, with its metadata."""
         self._partitions = partitions
         self._session_seconds = session_seconds
         self._rebalance_seconds = rebalance_seconds
@@ -65,6 +67,11 @@ class Group:
         self._assigned: Mapping[str, frozenset[int]] = {}
         self._joining_ends_at: float | None = None
         self._named = 0
+
+    @property
+    def committed(self) -> Mapping[Partition, int]:
+        """The committed offsets."""
+        return {partition: mark.offset for partition, mark in self.marks.items()}
 
     @property
     def is_rebalancing(self) -> bool:
@@ -93,11 +100,11 @@ class Group:
             self._members[member].seen_at = now
         return Answer.REBALANCE if answer is Answer.OK and self.is_rebalancing else answer
 
-    def commit(self, member: str, generation: int, offsets: Mapping[Partition, int]) -> Answer:
-        """Commit offsets, all or none."""
+    def commit(self, member: str, generation: int, marks: Mapping[Partition, Progress]) -> Answer:
+        """Commit, all or none."""
         answer = self._check(member, generation)
         if answer is Answer.OK:
-            self.committed |= offsets
+            self.marks |= marks
         return answer
 
     def membership(self, member: str) -> Membership | None:

@@ -15,6 +15,7 @@ from zlib import crc32
 from failsoft.catalogue import Catalogue
 from failsoft.kafka import RecordRefused
 from failsoft.policy.errors import ConfigurationError
+from failsoft.policy.progress import Progress
 from failsoft.policy.request import ClassName, Partition
 from failsoft.runtime.clock import Clock
 from failsoft.simulation.world import Answer, Entry, Group, Log
@@ -162,9 +163,9 @@ class Coordinator:
         """A name for a gain of partitions."""
         return next(self._assignments)
 
-    def commit(self, member: str, generation: int, offsets: Mapping[Partition, int]) -> Answer:
+    def commit(self, member: str, generation: int, marks: Mapping[Partition, Progress]) -> Answer:
         """Commit offsets, fenced."""
-        return self.group.commit(member, generation, offsets)
+        return self.group.commit(member, generation, marks)
 
     def settle(self) -> None:
         """Let the group go on as far as it can now, and look again when time alone may change something."""
