@@ -2,12 +2,16 @@
 
 from tests.mutants.mutant import Mutant
 
+BREACH = "test_a_seeded_breach_is_caught_by_its_invariant_and_by_no_other"
 CALLS = "tests/runtime/test_calls.py"
+CHECKER = "tests/trials/test_checker.py"
 CONFORMANCE = "tests/conformance/test_conformance.py"
+HISTORY = "tests/trials/test_history.py"
 INBOX = "tests/kafka/test_inbox.py"
 INVARIANTS = "tests/simulation/test_invariants.py"
 PROCESSES = "tests/endpoints/test_processes.py"
 RUNNER = "tests/runtime/test_runner.py"
+WATCHED = "tests/runtime/test_worker_history.py"
 
 _RUNTIME = (
     Mutant(
@@ -181,4 +185,49 @@ _SIMULATION = (
     ),
 )
 
-SHELLS = (*_RUNTIME, *_PROCESSES, *_KAFKA, *_MEMORY, *_SIMULATION)
+_JUDGE = (
+    Mutant(
+        "judges commits by results that came later",
+        "failsoft/trials/checks/offsets.py",
+        "is_done = below == 0 or done_at[below - 1] <= at",
+        "is_done = below == 0 or done_at[below - 1] < float('inf')",
+        (f"{CHECKER}::{BREACH}[committed_before_the_result]",),
+    ),
+    Mutant(
+        "judges calls by the clock of the worker that made them",
+        "failsoft/trials/checks/deadline.py",
+        "            late = line.at - expires_at\n",
+        "            late = line.broker_at - expires_at\n",
+        (f"{CHECKER}::test_a_worker_whose_clock_is_wrong_is_judged_by_the_right_one",),
+    ),
+    Mutant(
+        "takes a send of which nothing is known for one that surely failed",
+        "failsoft/trials/checks/phantom.py",
+        "is_asked = request.is_accepted or request.is_unknown",
+        "is_asked = request.is_accepted",
+        (f"{CHECKER}::test_a_send_of_which_nothing_is_known_may_have_a_result_and_need_not",),
+    ),
+    Mutant(
+        "excuses whatever has no result by what an operator did",
+        "failsoft/trials/checks/evidence.py",
+        "and gone.first <= place.offset\n",
+        "\n",
+        (f"{CHECKER}::test_what_an_operator_took_away_is_counted_apart",),
+    ),
+    Mutant(
+        "believes a dump that is not whole",
+        "failsoft/trials/history/loading.py",
+        "is_whole = line.records == len(dump.records)",
+        "is_whole = True",
+        (f"{HISTORY}::test_a_dump_that_is_not_whole_is_refused[a record]",),
+    ),
+    Mutant(
+        "writes an opening of a breaker down before the calls of its instant",
+        "failsoft/runtime/worker_history.py",
+        "if (found is state) == is_wanted and",
+        "if (found is state) != is_wanted and",
+        (f"{WATCHED}::test_an_opening_stands_behind_the_calls_before_it_and_before_the_probe_after_it",),
+    ),
+)
+
+SHELLS = (*_RUNTIME, *_PROCESSES, *_KAFKA, *_MEMORY, *_SIMULATION, *_JUDGE)
