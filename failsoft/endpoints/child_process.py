@@ -44,18 +44,13 @@ class ChildProcess(asyncio.SubprocessProtocol):
     @classmethod
     async def started(cls, function: str, warm_up: str | None) -> Self:
         """Start one and wait until it is warm. Raises NotReady; leaves nothing behind when it fails or is cancelled."""
-        reading, lifeline = os.pipe()
-        child = cls(lifeline)
         try:
-            await child._spawn(reading)
-        except BaseException:
-            child._cut_lifeline()
-            raise
-        finally:
-            os.close(reading)
+            child = await cls._spawned()
+        except OSError as error:  # no descriptors, no memory, no process ids: all of them may pass
+            raise NotReady(f"no process could be started: {error}") from None
         order = {"path": [path or os.getcwd() for path in sys.path], "function": function, "warm_up": warm_up}  # noqa: PTH109 - as import does
         try:
-            head, _ = await child._exchange(frame(order))
+            head, _ = await child._exchange(frame(order))  # noqa: SLF001 - a child of this class
         except ProcessDied as error:
             raise NotReady(str(error)) from None
         except BaseException:
@@ -95,14 +90,24 @@ class ChildProcess(asyncio.SubprocessProtocol):
                 os.killpg(self.pid, signal.SIGKILL)
         await asyncio.shield(self.exited)
 
-    async def _spawn(self, reading: int) -> None:
-        await asyncio.get_running_loop().subprocess_exec(
-            lambda: self,
-            *(sys.executable, "-m", "failsoft.endpoints.child", str(reading)),
-            stderr=None,
-            pass_fds=(reading,),
-            start_new_session=True,
-        )
+    @classmethod
+    async def _spawned(cls) -> Self:
+        reading, lifeline = os.pipe()
+        child = cls(lifeline)
+        try:
+            await asyncio.get_running_loop().subprocess_exec(
+                lambda: child,
+                *(sys.executable, "-m", "failsoft.endpoints.child", str(reading)),
+                stderr=None,
+                pass_fds=(reading,),
+                start_new_session=True,
+            )
+        except BaseException:
+            child._cut_lifeline()
+            raise
+        finally:
+            os.close(reading)
+        return child
 
     async def _exchange(self, data: bytes) -> tuple[Head, bytes]:
         if self._transport is None or self.exited.done():

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
+import structlog
 
 from failsoft import Busy, Call, EndpointBroken, EndpointFailed, Output, Pipeline, RequestRefused
 from failsoft.endpoints import EndpointUnreachable, ProcessEndpoint, Running
@@ -59,6 +61,13 @@ async def process_of(endpoint: ProcessEndpoint) -> int:
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the one that lists them is closed again at once
+
+
+def next_descriptor() -> int:
+    """The number that whoever opens something gets."""
+    number = os.dup(0)
+    os.close(number)
+    return number
 
 
 async def gone(pid: int) -> None:
@@ -144,6 +153,28 @@ async def test_a_slot_is_not_free_before_its_new_process_is_warm(tmp_path: Path,
         async with asyncio.timeout(30.0):
             await running.over
             await waiting.answer
+
+
+async def test_a_slot_outlives_a_time_in_which_no_process_can_be_started():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with opened() as endpoint:
+        before = descriptors()
+        with structlog.testing.capture_logs() as logs:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (next_descriptor(), hard))
+            try:
+                running = endpoint.start(a_call(do="crash"))
+                with pytest.raises(ProcessDied):
+                    await running.answer
+                async with asyncio.timeout(30.0):
+                    while not any(line["event"] == "process_not_ready" for line in logs):
+                        await asyncio.sleep(0.01)
+                assert not running.over.done()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            async with asyncio.timeout(60.0):
+                await running.over
+        await process_of(endpoint)
+        assert descriptors() == before
 
 
 @pytest.mark.parametrize(("how", "said"), [("crash", "SIGABRT"), ("exit", "exit code 3")])
