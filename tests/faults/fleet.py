@@ -20,6 +20,9 @@ from tests.acceptance.harness import Cluster
 WHOLE = os.environ.get("FAILSOFT_FAULTS") == "whole"
 """Whether as many rounds are run as the promise names, rather than a few of each kind."""
 
+START_SECONDS = 180.0
+"""How long a worker may take to start, on a machine that runs other tests as well: two seconds of work on an idle one."""
+
 PIPELINE = """
 import asyncio, os
 from failsoft import Constant, Output, Pipeline
@@ -49,7 +52,7 @@ class Worker:
 
     async def ready(self) -> None:
         """Wait until it says that it is."""
-        async with asyncio.timeout(60.0):
+        async with asyncio.timeout(START_SECONDS):
             while not self.is_ready():
                 assert self.process.returncode is None, self.log.read_text()
                 await asyncio.sleep(0.02)
@@ -64,13 +67,13 @@ class Worker:
 
     async def listens(self) -> None:
         """Wait until it takes SIGTERM as its own, which is early in its start."""
-        async with asyncio.timeout(60.0):
+        async with asyncio.timeout(START_SECONDS):
             while not _caught(self.process.pid) >> (signal.SIGTERM - 1) & 1:
                 await asyncio.sleep(0.005)
 
     async def has_begun(self) -> None:
         """Wait until it has called a tier."""
-        async with asyncio.timeout(60.0):
+        async with asyncio.timeout(START_SECONDS):
             while not any(line["event"] == "execute" for line in self._history()):
                 await asyncio.sleep(0.02)
 

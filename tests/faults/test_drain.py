@@ -28,8 +28,8 @@ CALL_SECONDS: dict[Phase, float] = {"starting": 0.3, "short": 0.3, "long": 30.0}
 KINDS: list[tuple[State, Phase]] = [
     ("down", "short"),
     ("black-holed", "long"),
-    ("up", "idle"),
     ("black-holed", "starting"),
+    ("up", "idle"),
     ("down", "idle"),
     ("up", "short"),
     ("up", "long"),
@@ -41,7 +41,7 @@ KINDS: list[tuple[State, Phase]] = [
 ]
 Exit = tuple[Worker, int, float]
 """Who ended, with which code, after how many seconds."""
-ROUNDS = 26 if WHOLE else 6
+ROUNDS = 26 if WHOLE else 4
 
 
 @dataclass
@@ -56,6 +56,7 @@ class Exits:
         for worker, code, seconds in exits:
             self.seconds.setdefault(state, []).append(seconds)
             self.codes[state, phase, code] += 1
+            print(f"{state}, {phase}: exit code {code} after {seconds:.1f} s", flush=True)
             if seconds > DRAIN_SECONDS + CLOSE_SECONDS:
                 self.wrong.append(f"{state}, {phase}: {seconds:.1f} s, exit code {code}: {worker.log}")
             if code not in self._right(state, worker):

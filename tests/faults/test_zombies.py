@@ -22,12 +22,13 @@ from tests.faults.fleet import WHOLE, Worker, a_fleet, load
 pytestmark = [pytest.mark.kafka, pytest.mark.acceptance]
 
 ROUNDS = 50 if WHOLE else 4
-SESSION_SECONDS = 2.0
+SESSION_SECONDS = 3.0
+"""Two would do on an idle machine; on one that also runs other tests, members are then evicted that nobody has frozen."""
 FROZEN_SECONDS = 2 * SESSION_SECONDS
 WORKERS = 3
 
 
-@pytest.mark.timeout(1200 if WHOLE else 180)
+@pytest.mark.timeout(1200 if WHOLE else 360)
 async def test_a_worker_that_wakes_up_after_its_partitions_went_shows_nobody_a_second_result(
     cluster: Cluster, tmp_path: Path
 ):
@@ -47,13 +48,13 @@ async def test_a_worker_that_wakes_up_after_its_partitions_went_shows_nobody_a_s
     async with a_fleet(cluster, tmp_path, address, "--session-timeout", f"{SESSION_SECONDS}s") as fleet:
         workers = [await fleet.start() for _ in range(WORKERS)]
         await asyncio.gather(*(worker.ready() for worker in workers))
-        async with load(cluster, per_second=40, seconds=0.5):
+        async with load(cluster, per_second=8, seconds=0.5):
             for first in range(0, ROUNDS, 2):
                 chosen = rng.sample(workers, min(2, ROUNDS - first))
                 await asyncio.gather(*(freeze(worker, rng.uniform(0.0, 1.0)) for worker in chosen))
                 ahead += await commits_ahead(cluster)
                 await asyncio.sleep(rng.uniform(0.0, 2.0))
-        async with asyncio.timeout(90.0):
+        async with asyncio.timeout(180.0):
             while set(cluster.sent) - set(seen):
                 await asyncio.sleep(0.5)
         assert all(worker.process.returncode is None for worker in workers), "a thawed worker must go on"
