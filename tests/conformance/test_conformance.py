@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from failsoft.kafka import OutboxClosed, RecordRefused
 from failsoft.policy.errors import ConfigurationError
-from failsoft.policy.progress import Progress
+from failsoft.policy.progress import Mark, Progress
 from failsoft.policy.request import Partition
 from tests.conformance.stands import BYTES_MAX, Stand, on_both
 from tests.kafka.conftest import Listener, marks, until
@@ -390,6 +391,75 @@ async def test_a_commit_after_the_stop_is_not_taken(stand):
     await inbox.stop()
     assert await inbox.commit(marks({BATCH: (listener.owned[BATCH], 3)})) == frozenset()
     assert not (await stand.committed()).get(BATCH)
+
+
+# What stands beside a commit.
+
+
+class Heir(Listener):
+    """Keeps all that the last owner has left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: dict[Partition, Progress] = {}
+
+    def assigned(self, positions: Mapping[Partition, Progress], assignment: int, share: float) -> None:
+        super().assigned(positions, assignment, share)
+        self.left |= positions
+
+
+@on_both()
+async def test_what_a_commit_says_beside_the_offset_comes_to_the_next_owner(stand):
+    first, heir = Listener(), Heir()
+    await send(stand, 8)
+    inbox = await stand.owning(first)
+    said = Progress(2, frozenset({3, 6}), highest_started=6, newest_at=1_800_000_000.125)
+    assert await inbox.commit({BATCH: Mark(first.owned[BATCH], said)}) == {BATCH}
+    await inbox.stop()
+    await stand.owning(heir)
+    assert heir.left == {
+        BATCH: replace(said, is_clean=False),
+        Partition("interactive", 0): Progress(0, is_clean=False, crashes=1),
+    }
+
+
+@on_both()
+async def test_a_commit_that_says_more_at_the_same_offset_is_taken(stand):
+    first, heir = Listener(), Heir()
+    await send(stand, 8)
+    inbox = await stand.owning(first)
+    for done in ({3}, {3, 4}):
+        said = Progress(2, frozenset(done), highest_started=4)
+        assert await inbox.commit({BATCH: Mark(first.owned[BATCH], said)}) == {BATCH}
+    await inbox.stop()
+    await stand.owning(heir)
+    assert heir.left[BATCH].finished == {3, 4}
+
+
+@on_both()
+async def test_an_owner_that_does_not_hand_over_is_counted_and_one_that_does_ends_the_count(stand):
+    crashes = []
+    for is_handed_over in (False, False, True, False, False):
+        heir = Heir()
+        inbox = await stand.owning(heir)
+        crashes.append(heir.left[BATCH].crashes)
+        assert not heir.left[BATCH].is_clean, "from here on it is one that has begun"
+        if is_handed_over:
+            await inbox.commit({place: Mark(given, Progress(0)) for place, given in heir.owned.items()})
+        await inbox.stop()  # a farewell is no handing over
+    assert crashes == [0, 1, 2, 0, 1]
+
+
+@on_both()
+async def test_what_stands_beside_a_commit_past_the_end_of_the_log_is_void(stand):
+    first, heir = Listener(), Heir()
+    await send(stand, 1)
+    inbox = await stand.owning(first)
+    said = Progress(99, frozenset({100}), highest_started=100)
+    await inbox.commit({BATCH: Mark(first.owned[BATCH], said)})
+    await inbox.stop()
+    await stand.owning(heir)
+    assert heir.left[BATCH] == Progress(0, is_clean=False)
 
 
 # Beginning and ending.
