@@ -62,6 +62,7 @@ class Inbox:
         self._connection = connection
         self._topics = dict(topics)
         self._listener = listener
+        self._on_deleted = on_deleted
         self._membership = Membership(
             connection,
             group=f"failsoft.{pipeline}.{stage}",
@@ -70,6 +71,7 @@ class Inbox:
             session_timeout_seconds=session_timeout_seconds,
             heartbeat_seconds=heartbeat_seconds,
             ill_seconds=ill_seconds,
+            on_deleted=self._deleted,
         )
         self._fetchers = {
             name: Fetcher(
@@ -191,6 +193,13 @@ class Inbox:
     def marks_to_commit(self) -> Marks:
         """Ask the listener. Called by the membership."""
         return self._tell(self._listener.marks_to_commit)
+
+    def _deleted(self, partition: Partition, count: int) -> None:
+        """What was deleted before anybody had begun with it here. Called by the membership."""
+        log.error(
+            "%s-%d: %d records were deleted before they were read", self._topics[partition[0]], partition[1], count
+        )
+        self._on_deleted(partition.request_class, count)
 
     def _tell(self, call: Callable[[], T]) -> T:
         """Call the listener; aiokafka would swallow what it raises, so it is kept for ``failed``."""

@@ -17,7 +17,7 @@ and commits. The rules, each from a fault that was reproduced (research/kafka.md
 import asyncio
 import itertools
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -82,12 +82,14 @@ class Membership:
         session_timeout_seconds: float = SESSION_SECONDS,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         ill_seconds: float = ILL_SECONDS,
+        on_deleted: Callable[[Partition, int], None] = lambda *_: None,
     ) -> None:
         self._connection = connection
         self._topics = dict(topics)
         self._classes = {topic: name for name, topic in topics.items()}
         self._owner = owner
         self._ill_seconds = ill_seconds
+        self._on_deleted = on_deleted
         self._options = {
             "group_id": group,
             "session_timeout_ms": round(session_timeout_seconds * 1000),
@@ -202,13 +204,17 @@ class Membership:
     async def _begin(self, gained: frozenset[Partition]) -> None:
         """Read where to begin, then own. The next rebalance cancels this and gains anew what has not begun."""
         places = {self._place(partition): partition for partition in gained}
-        found = await starting_positions(self._consumer, places)
+        deleted: dict[TopicPartition, int] = {}
+        found = await starting_positions(self._consumer, places, deleted)
         self._found = {places[tp]: progress for tp, progress in found.items()}
         begun = {partition: progress.taken_over() for partition, progress in self._found.items()}
         await self._mark(begun)
         assignment, self._found = next(_assignments), {}
         self._owned |= dict.fromkeys(gained, assignment)
         self._owner.assigned(begun, assignment, self._share)
+        for tp, count in deleted.items():
+            if count:
+                self._on_deleted(places[tp], count)
 
     async def _mark(self, begun: Mapping[Partition, Progress]) -> None:
         """Commit that we have begun, before anything that is taken can end the process.

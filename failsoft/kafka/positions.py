@@ -1,6 +1,7 @@
 """Where to begin with partitions that were gained: at the commit, if the log still has that place, else at its beginning.
 
-What stands beside the commit (:mod:`failsoft.wire.progress`) goes with it, and is void where the place is gone.
+What stands beside the commit (:mod:`failsoft.wire.progress`) goes with it, and is void where the place is gone. What lay between
+a commit and the beginning of the log was deleted unread, and is counted.
 """
 
 import asyncio
@@ -29,10 +30,21 @@ def starting_position(committed: int | None, *, beginning: int, end: int) -> int
     return committed if committed is not None and beginning <= committed <= end else beginning
 
 
+def deleted_unread(committed: int | None, *, beginning: int) -> int:
+    """Count what was deleted after the commit and before it was read. Without a commit nobody had begun."""
+    return 0 if committed is None else max(0, beginning - committed)
+
+
 async def starting_positions(
-    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
+    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition], deleted: dict[TopicPartition, int]
 ) -> dict[TopicPartition, Progress]:
-    """Ask the group and the log, and again until both answer: nothing can begin before. What the last owner has left."""
+    """Ask the group and the log, and again until both answer: nothing can begin before. What the last owner has left.
+
+    Args:
+        consumer: a member of the group.
+        partitions: which.
+        deleted: takes how many records of each were deleted unread.
+    """
     wanted = list(partitions)
     while True:
         try:
@@ -44,6 +56,8 @@ async def starting_positions(
             log.warning("positions of %d partitions not read yet: %r", len(wanted), error)
             await asyncio.sleep(RETRY_SECONDS)
         else:
+            for tp in wanted:
+                deleted[tp] = deleted_unread(committed.get(tp, (None, ""))[0], beginning=beginnings[tp])
             return {tp: _progress(committed.get(tp), beginning=beginnings[tp], end=ends[tp]) for tp in wanted}
 
 

@@ -316,6 +316,23 @@ async def test_records_that_are_deleted_before_they_are_read_are_counted_and_tho
     assert deleted == [("batch", 20 - offsets.index(20))]
 
 
+async def test_records_that_were_deleted_while_nobody_was_there_are_counted_once(new_stage, outbox):
+    stage, first, second, place = await new_stage(1), Listener(), Listener(), Partition("batch", 0)
+    for _ in range(10):
+        await outbox.send(stage.topics["batch"], key=None, value=b"")
+    inbox = await owns_everything(stage, first)
+    assert await inbox.commit(marks({place: (first.owned[place], 2)})) == {place}
+    await inbox.stop()
+    admin = AIOKafkaAdminClient(bootstrap_servers=stage.connection.bootstrap_servers)
+    await admin.start()
+    await admin.delete_records({stage.place(place): RecordsToDelete(before_offset=7)})
+    await admin.close()
+    deleted: list[tuple[str, int]] = []
+    await owns_everything(stage, second, on_deleted=lambda name, count: deleted.append((name, count)))
+    await until(lambda: 9 in second.offsets(place))
+    assert (second.offsets(place), deleted) == ([7, 8, 9], [("batch", 5)])
+
+
 async def test_a_member_that_gets_nothing_has_joined_too(new_stage):
     stage, first, second = await new_stage(1), Listener(), Listener()
     await owns_everything(stage, first)

@@ -16,7 +16,7 @@ from failsoft.policy.watchdog import WatchdogSettings
 from failsoft.runtime.metrics import Metrics
 from failsoft.runtime.watchdog import Watchdog
 
-from .conftest import Listener, until
+from .conftest import Listener, marks, until
 from .mock_cluster import Api, Error, MockCluster, mock_cluster
 
 BATCH = Partition("batch", 0)
@@ -62,7 +62,7 @@ class Worker:
     async def commit_for_ever(self) -> None:
         while True:
             if BATCH in self.listener.owned:
-                await self.inbox.commit({BATCH: (self.listener.owned[BATCH], 1)})
+                await self.inbox.commit(marks({BATCH: (self.listener.owned[BATCH], 1)}))
             await asyncio.sleep(0.1)
 
     def rebuilds(self, duty: str, *, stage: str = "stage") -> float | None:

@@ -5,12 +5,14 @@ from tests.mutants.mutant import Mutant
 BREACH = "test_a_seeded_breach_is_caught_by_its_invariant_and_by_no_other"
 CALLS = "tests/runtime/test_calls.py"
 CHECKER = "tests/trials/test_checker.py"
+FAULTS = "tests/kafka/test_protocol_faults.py"
 CONFORMANCE = "tests/conformance/test_conformance.py"
 HISTORY = "tests/trials/test_history.py"
 INBOX = "tests/kafka/test_inbox.py"
 INVARIANTS = "tests/simulation/test_invariants.py"
 PROCESSES = "tests/endpoints/test_processes.py"
 RUNNER = "tests/runtime/test_runner.py"
+WATCHDOG = "tests/policy/test_watchdog.py"
 WATCHED = "tests/runtime/test_worker_history.py"
 
 _RUNTIME = (
@@ -118,6 +120,51 @@ _KAFKA = (
         "if offset > self._committed.get(partition, -1)",
         "if offset >= 0",
         (f"{INBOX}::test_a_lower_offset_of_the_same_assignment_is_not_sent",),
+    ),
+)
+
+_WATCHDOG = (
+    Mutant(
+        "ends a worker for an outage",
+        "failsoft/policy/watchdog.py",
+        " or not is_cluster_whole:",
+        ":",
+        (f"{WATCHDOG}::test_the_time_of_an_outage_is_nobodys_fault_and_what_follows_it_has_its_full_time",),
+    ),
+    Mutant(
+        "ends a worker that was stopped and goes on",
+        "failsoft/policy/watchdog.py",
+        "min(since, 2 * LOOK_SECONDS)",
+        "since",
+        (f"{WATCHDOG}::test_of_a_pause_of_the_whole_process_only_a_step_counts",),
+    ),
+    Mutant(
+        "takes the rest of a rebuilt part for health, and rebuilds it for ever",
+        "failsoft/policy/watchdog.py",
+        "(not self._is_rebuilt or self._rest_seconds >= self._rebuild_seconds)",
+        "True",
+        (f"{WATCHDOG}::test_the_rest_of_a_part_that_was_just_rebuilt_proves_nothing",),
+    ),
+    Mutant(
+        "goes on with a producer whose sequence has a hole",
+        "failsoft/kafka/outbox.py",
+        "        self._give_up(line)\n        return _NotSent(",
+        "        return _NotSent(",
+        (f"{FAULTS}::test_what_leaves_a_hole_in_the_sequence_costs_the_producer_and_no_record",),
+    ),
+    Mutant(
+        "takes an outage for a topic that is missing",
+        "failsoft/kafka/missing.py",
+        "        except EnvironmentFailure:\n            self._missing_since = None",
+        "        except EnvironmentFailure as error:\n            raise ConfigurationError(self._topic) from error",
+        (f"{FAULTS}::test_an_outage_is_not_taken_for_a_topic_that_is_missing",),
+    ),
+    Mutant(
+        "says nothing of records that were deleted unread",
+        "failsoft/kafka/fetcher.py",
+        "if deleted > 0:",
+        "if deleted > 1_000_000:",
+        (f"{INBOX}::test_records_that_are_deleted_before_they_are_read_are_counted_and_those_behind_them_come",),
     ),
 )
 
@@ -230,4 +277,4 @@ _JUDGE = (
     ),
 )
 
-SHELLS = (*_RUNTIME, *_PROCESSES, *_KAFKA, *_MEMORY, *_SIMULATION, *_JUDGE)
+SHELLS = (*_RUNTIME, *_PROCESSES, *_KAFKA, *_WATCHDOG, *_MEMORY, *_SIMULATION, *_JUDGE)
