@@ -22,7 +22,7 @@ ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TEXT.s
 DEFAULTS = {re.findall(r"`(\w+)`", row[0])[0]: row[1] for row in ROWS if len(row) == 3}
 
 VALUES = {
-    "actions", "breaker_states", "durations", "errors", "events", "levels", "outcome", "request", "settings", "speed",
+    "actions", "breaker_states", "durations", "errors", "events", "levels", "outcome", "progress", "request", "settings", "speed",
 }  # fmt: skip
 """Modules of values that all patterns share. Every other module is a pattern, or a part of one, and has its place on the page."""
 DECLARED = {"weight", "deadline", "deadline_max", "patience", "level"}

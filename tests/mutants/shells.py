@@ -117,8 +117,8 @@ _KAFKA = (
     Mutant(
         "rewinds what it has committed",
         "failsoft/kafka/membership.py",
-        "if offset > self._committed.get(partition, -1)",
-        "if offset >= 0",
+        "(progress.offset >= known.offset and progress != known)",
+        "progress != known",
         (f"{INBOX}::test_a_lower_offset_of_the_same_assignment_is_not_sent",),
     ),
 )
@@ -172,15 +172,15 @@ _MEMORY = (
     Mutant(
         "has a broker in memory that takes commits back",
         "failsoft/simulation/member.py",
-        "if offset > self._committed.get(place, -1)",
-        "if offset >= 0",
+        "(progress.offset >= known.offset and progress != known)",
+        "progress != known",
         (f"{CONFORMANCE}::test_a_lower_offset_of_the_same_assignment_counts_as_taken_and_rewinds_nothing[memory]",),
     ),
     Mutant(
         "has a broker in memory that begins past the end of a log",
         "failsoft/simulation/member.py",
-        "return committed if committed <= self._coordinator.logs[partition].end else 0",
-        "return committed",
+        "return mark if mark.offset <= self._coordinator.logs[partition].end else Progress(0)",
+        "return mark",
         (f"{CONFORMANCE}::test_a_commit_past_the_end_of_the_log_begins_at_its_beginning[memory]",),
     ),
     Mutant(
