@@ -8,6 +8,10 @@ meanwhile is bounded by partitions x 256 KiB.
 Positions of kept partitions survive a rebalance; lost ones are dropped at once. ``assign()`` and ``seek()`` have no await
 between them, or the client would begin to look for positions of its own.
 
+A topic that an operator has deleted and made anew begins again at offset 0. aiokafka goes there without a word, and to all others
+a record there is one that was done long ago. So an offset below the next one means that the log is another: what was fetched
+of it is dropped, and the partition is lost and gained again.
+
 A client that silently stops fetching while the log grows (reliability.md A29, open upstream) is replaced after ``stall_seconds``:
 when nothing was fetched for so long, the log's end is asked for, and what is there does not come on one more pull either (it
 may have arrived at that moment).
@@ -20,7 +24,7 @@ error. Offsets that compaction or a transaction leaves out lie behind it.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -64,6 +68,7 @@ class Fetcher:
         wall_clock: epoch seconds, as near to the broker's clock as is known; ages are measured by it.
         stall_seconds: when a client that brings nothing is replaced.
         on_deleted: takes how many records were deleted before they were read.
+        on_made_anew: takes the numbers of partitions whose log begins again; they have to be lost before it returns.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class Fetcher:
         wall_clock: Callable[[], float] = time.time,
         stall_seconds: float = STALL_SECONDS,
         on_deleted: Callable[[int], None] = lambda _: None,
+        on_made_anew: Callable[[frozenset[int]], None] = lambda _: None,
     ) -> None:
         self._connection = connection
         self._class = request_class
@@ -84,6 +90,7 @@ class Fetcher:
         self._wall_clock = wall_clock
         self._stall_seconds = stall_seconds
         self._on_deleted = on_deleted
+        self._on_made_anew = on_made_anew
         self._consumer: AIOKafkaConsumer = None
         self._assignments: dict[int, int] = {}
         self._positions: dict[int, int] = {}
@@ -157,7 +164,7 @@ class Fetcher:
 
     async def _pull(self, room: int) -> None:
         """Take what is there, or wait for it a little."""
-        batch = self._stand_ins()
+        batch, anew = self._stand_ins(), frozenset[int]()
         if not batch:
             try:
                 taken = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=1 if self._undecodable else room)
@@ -169,7 +176,8 @@ class Fetcher:
                 log.error("%s: records that cannot be decoded at %s", self._topic, self._undecodable)
                 return
             # No await from here to the hand-over: what was taken is handed over under the assignment it was taken in.
-            batch = [self._fetched(record) for records in taken.values() for record in records]
+            anew = self._made_anew(taken)
+            batch = [self._fetched(each) for tp, found in taken.items() if tp.partition not in anew for each in found]
         before = dict(self._positions)
         self._remember_positions()
         for number in self._positions:
@@ -178,9 +186,16 @@ class Fetcher:
             self._moved_at = time.monotonic()
             self._backlog.taken(min(record.timestamp for record in batch))
             self._taker.records(batch)
+        if anew:
+            self._on_made_anew(anew)
+            return
         self._report()
         if skipped := self._skipped(before, batch):
             await self._count_deleted(skipped)
+
+    def _made_anew(self, taken: Mapping[TopicPartition, Sequence[Any]]) -> frozenset[int]:
+        """Partition numbers whose log begins again: an offset below the one that came next, where none goes back by itself."""
+        return frozenset(tp.partition for tp, found in taken.items() if found[0].offset < self._positions[tp.partition])
 
     def _skipped(self, before: Mapping[int, int], batch: Collection[Fetched]) -> dict[int, int]:
         """Partition numbers whose next offset was left out, with that offset."""

@@ -82,6 +82,7 @@ class Inbox:
                 wall_clock=wall_clock,
                 stall_seconds=stall_seconds,
                 on_deleted=partial(on_deleted, name),
+                on_made_anew=partial(self._begin_anew, name),
             )
             for name, topic in topics.items()
         }
@@ -193,6 +194,9 @@ class Inbox:
     def marks_to_commit(self) -> Marks:
         """Ask the listener. Called by the membership."""
         return self._tell(self._listener.marks_to_commit)
+
+    def _begin_anew(self, request_class: ClassName, numbers: frozenset[int]) -> None:
+        self._membership.begin_anew(frozenset(Partition(request_class, number) for number in numbers))
 
     def _deleted(self, partition: Partition, count: int) -> None:
         """What was deleted before anybody had begun with it here. Called by the membership."""

@@ -201,11 +201,38 @@ class Membership:
         if gained:
             self._positioning = asyncio.create_task(self._begin(gained))
 
-    async def _begin(self, gained: frozenset[Partition]) -> None:
+    def begin_anew(self, partitions: frozenset[Partition]) -> None:
+        """Lose partitions whose log an operator has made anew, and own them again from its beginning.
+
+        Their records have the offsets of others that were done, and what we have committed meanwhile is of the old log: the mark
+        that precedes the new beginning puts that right.
+        """
+        lost = partitions & self._owned.keys()
+        if not lost:
+            return
+        log.error("made anew, beginning again: %s", ", ".join(f"{name}-{number}" for name, number in sorted(lost)))
+        for partition in lost:
+            del self._owned[partition]
+            self._committed.pop(partition, None)
+        self._owner.revoked(lost, self._share)
+        self._positioning = asyncio.create_task(self._begin_after(self._positioning, lost))
+
+    async def _begin_after(self, earlier: "asyncio.Task[None] | None", anew: frozenset[Partition]) -> None:
+        """Let what is being gained begin first; whoever cancels this cancels both."""
+        try:
+            if earlier is not None:
+                await asyncio.wait([earlier])
+        except asyncio.CancelledError:
+            if earlier is not None:
+                earlier.cancel()
+            raise
+        await self._begin(anew, is_anew=True)
+
+    async def _begin(self, gained: frozenset[Partition], *, is_anew: bool = False) -> None:
         """Read where to begin, then own. The next rebalance cancels this and gains anew what has not begun."""
         places = {self._place(partition): partition for partition in gained}
         deleted: dict[TopicPartition, int] = {}
-        found = await starting_positions(self._consumer, places, deleted)
+        found = await starting_positions(self._consumer, places, deleted, is_anew=is_anew)
         self._found = {places[tp]: progress for tp, progress in found.items()}
         begun = {partition: progress.taken_over() for partition, progress in self._found.items()}
         await self._mark(begun)

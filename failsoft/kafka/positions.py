@@ -36,20 +36,27 @@ def deleted_unread(committed: int | None, *, beginning: int) -> int:
 
 
 async def starting_positions(
-    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition], deleted: dict[TopicPartition, int]
+    consumer: AIOKafkaConsumer,
+    partitions: Collection[TopicPartition],
+    deleted: dict[TopicPartition, int],
+    *,
+    is_anew: bool = False,
 ) -> dict[TopicPartition, Progress]:
     """Ask the group and the log, and again until both answer: nothing can begin before. What the last owner has left.
+
+    Of logs that were made anew the beginning: what the group has committed speaks of the old ones, even where it fits the new.
 
     Args:
         consumer: a member of the group.
         partitions: which.
         deleted: takes how many records of each were deleted unread.
+        is_anew: whether their logs were made anew.
     """
     wanted = list(partitions)
     while True:
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                committed = await private.fetch_committed(consumer, wanted)
+                committed = {} if is_anew else await private.fetch_committed(consumer, wanted)
                 beginnings = await consumer.beginning_offsets(wanted)
                 ends = await consumer.end_offsets(wanted)
         except (KafkaError, TimeoutError) as error:
