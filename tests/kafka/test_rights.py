@@ -1,10 +1,15 @@
 """Roles against a real broker that enforces the catalogue's ACLs: each allowed thing works, and every other one is denied."""
 
 import asyncio
+import os
+import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
+import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -16,24 +21,36 @@ from failsoft.kafka import Inbox, Outbox, ResultReader, admin
 from failsoft.kafka.connection import Connection
 from failsoft.policy.errors import FailsoftError
 from failsoft.policy.request import Partition
+from failsoft.wire import RequestLine
+from failsoft.wire.body import encode_request
 from tests.kafka.authority import Authority
 from tests.kafka.conftest import Listener, until
 from tests.kafka.secured import secured_broker, speaking
 
 pytestmark = pytest.mark.kafka
 
-CATALOGUE: Catalogue = parse("""
+CATALOGUE_TEXT = """
 version: 1
 defaults: {partitions: 1, replication: 1, config: {message.timestamp.type: LogAppendTime}}
 classes: {batch: {weight: 1, deadline: 1h, deadline_max: 2h}}
-pipelines: {shop: [find, answer]}
+pipelines: {shop: [find, answer], solo: [only]}
 topics:
   requests:     {config: {retention.ms: 7d}}
   results:      {config: {retention.ms: 7d}}
   dead-letters: {config: {retention.ms: 14d}}
   outcomes:     {config: {retention.ms: 1h}}
 reply_topics: [for-app]
-""")
+"""
+CATALOGUE: Catalogue = parse(CATALOGUE_TEXT)
+PIPELINE = """
+from failsoft import Call, Output, Pipeline
+pipeline = Pipeline("solo")
+
+@pipeline.stage("only").tier("echo")
+async def echo(call: Call) -> Output:
+    return Output(call.body)
+"""
+ROOT = Path(__file__).parents[2]
 GROUP = "failsoft.shop.find"
 STRANGER = "stranger"
 USERS = {name: f"word-of-{name}" for name in (*Role, STRANGER)}
@@ -245,6 +262,44 @@ async def test_a_worker_and_the_others_round_it_can_do_their_work_with_the_right
     await reader.start()
     assert b"answered" in [record.value async for record in reader.records()]
     await asyncio.gather(reader.stop(), inbox.stop(), sender.close(), answers.close())
+
+
+async def run(guarded: Guarded, role: Role, folder: Path, *arguments: str) -> asyncio.subprocess.Process:
+    """A command of ours, by a role."""
+    said = {
+        "KAFKA_BOOTSTRAP_SERVERS": guarded.servers["BOTH"],
+        "FAILSOFT_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "FAILSOFT_KAFKA_CA_FILE": str(guarded.authority.ca),
+        "FAILSOFT_KAFKA_USERNAME": role,
+        "FAILSOFT_KAFKA_PASSWORD": USERS[role],
+        "PYTHONPATH": f"{ROOT}:{folder}",
+    }
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "failsoft", *arguments,
+        cwd=folder, env={**os.environ, **said}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
+async def test_the_commands_work_under_the_rights_of_those_who_give_them(guarded: Guarded, tmp_path: Path):
+    (tmp_path / "topics.yaml").write_text(CATALOGUE_TEXT)
+    (tmp_path / "solo.py").write_text(PIPELINE)
+    (tmp_path / "in.jsonl").write_bytes(encode_request(RequestLine("a", "/v1/x", {"n": 1})) + b"\n")
+    worker = await run(guarded, Role.WORKER, tmp_path, "worker", "solo:pipeline")
+    try:
+        submitting = await run(guarded, Role.PRODUCER, tmp_path, "submit", "in.jsonl", "--pipeline", "solo")
+        job, problem = await submitting.communicate()
+        assert submitting.returncode == 0, problem
+        wanted = ("results", "--pipeline", "solo", "--job", job.decode().split()[0], "--follow", "--expect", "1")
+        reading = await run(guarded, Role.READER, tmp_path, *wanted)
+        found, problem = await reading.communicate()
+        assert reading.returncode == 0, problem
+        assert orjson.loads(found)["response"]["body"] == {"n": 1}
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        _, said = await worker.communicate()
+    assert worker.returncode == 0, said
+    planning = await run(guarded, Role.OPERATOR, tmp_path, "topics", "plan")
+    assert b"nothing to do" in (await planning.communicate())[0]
 
 
 async def test_an_operator_can_plan_and_apply_with_the_rights_of_his_role(guarded: Guarded):
