@@ -64,8 +64,10 @@ class Exits:
 
     @staticmethod
     def _right(state: State, worker: Worker) -> set[int]:
+        if worker.unfinished():
+            return {UNFINISHED}
         if worker.is_ready():
-            return {UNFINISHED} if worker.unfinished() else {0}
+            return {0}
         without_broker = set() if state == "up" else {3}
         return {0, -signal.SIGTERM} | without_broker  # a process that has no handler yet has begun nothing
 
