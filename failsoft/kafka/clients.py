@@ -11,7 +11,12 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 
 from failsoft.kafka import private
 from failsoft.kafka.connection import Connection
@@ -21,6 +26,7 @@ from failsoft.policy.errors import ConfigurationError, EnvironmentFailure
 CLOSE_SECONDS = 2.0
 """Enough for a farewell to a broker that answers. A worker has to end within five seconds of its drain budget, and
 giving a client up takes another two where the broker is frozen."""
+_DENIED = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
 MISSING_LOOKS, MISSING_LOOK_SECONDS = 8, 0.25
 """How often a topic that is not there is asked for again: brokers hear of a new one within milliseconds, loaded ones later."""
 
@@ -78,6 +84,9 @@ async def partition_counts(connection: Connection, topics: Iterable[str]) -> dic
 
 async def _counts(admin: AIOKafkaAdminClient, topics: list[str]) -> dict[str, int]:
     described = await admin.describe_topics(topics)
+    denied = [topic["topic"] for topic in described if topic["error_code"] == TopicAuthorizationFailedError.errno]
+    if denied:
+        raise TopicAuthorizationFailedError(", ".join(denied))
     return {
         topic["topic"]: len(topic["partitions"])
         for topic in described
@@ -86,7 +95,12 @@ async def _counts(admin: AIOKafkaAdminClient, topics: list[str]) -> dict[str, in
 
 
 def unreachable(connection: Connection, error: Exception) -> EnvironmentFailure:
-    """Say which broker does not answer and what to look at."""
+    """Say which broker does not answer, or does not allow what we want, and what to look at."""
+    if isinstance(error, _DENIED):
+        return EnvironmentFailure(
+            f"Kafka at {connection.bootstrap_servers} does not allow it ({error}): "
+            "ask for the rights of your role, which `failsoft topics acls` prints"
+        )
     return EnvironmentFailure(
         f"no broker answers at {connection.bootstrap_servers} ({error}): is it running, and is the address right?"
     )

@@ -19,7 +19,7 @@ from aiokafka.protocol.admin import CreateAclsRequest
 from failsoft.catalogue import Catalogue, Role, parse, rights
 from failsoft.kafka import Inbox, Outbox, ResultReader, admin
 from failsoft.kafka.connection import Connection
-from failsoft.policy.errors import FailsoftError
+from failsoft.policy.errors import EnvironmentFailure
 from failsoft.policy.request import Partition
 from failsoft.wire import RequestLine
 from failsoft.wire.body import encode_request
@@ -314,8 +314,11 @@ async def test_who_brings_a_certificate_has_the_rights_of_its_name_and_no_others
         await write(by_certificate, "shop.results")
 
 
-async def test_who_has_no_rights_is_told_at_the_start_and_does_not_wait_for_ever(guarded: Guarded):
-    reader = ResultReader(guarded.by(STRANGER), "shop.results")
-    with pytest.raises(FailsoftError, match=r"shop\.results"):
-        async with asyncio.timeout(SECONDS):
+async def test_who_has_no_rights_is_told_at_the_start_which_and_how_to_get_them(guarded: Guarded):
+    reader, outbox = ResultReader(guarded.by(STRANGER), "shop.results"), Outbox(guarded.by(STRANGER))
+    async with asyncio.timeout(SECONDS):
+        with pytest.raises(EnvironmentFailure, match=r"does not allow .*shop\.results.*`failsoft topics acls`"):
             await reader.start()
+        with pytest.raises(EnvironmentFailure, match=r"does not allow .*`failsoft topics acls`"):
+            await outbox.start()
+    await outbox.close()
