@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from failsoft.catalogue import results_topic
 from tests.acceptance.harness import BUDGETS, Cluster
@@ -93,6 +94,8 @@ async def committed_offsets(cluster: Cluster) -> dict[tuple[str, int], int]:
     await admin.start()
     try:
         found = await admin.list_consumer_group_offsets(f"failsoft.{cluster.pipeline}.work")
+    except GroupCoordinatorNotAvailableError:  # on a fresh broker, as long as nobody has ever joined a group
+        return {}
     finally:
         await admin.close()
     return {(place.topic, place.partition): meta.offset for place, meta in found.items()}
