@@ -139,6 +139,30 @@ def test_after_a_second_crash_those_that_were_out_go_alone_in_the_whole_process(
     assert order == sorted(order, key=lambda record: (record.number, record.offset))
 
 
+def test_a_commit_that_was_under_way_already_lets_out_only_whom_it_names():
+    worker = Worker({PLACE: died(highest_started=5)})
+    worker.arrive(PLACE, 0)
+    worker.arrive(PLACE, 1)
+    earlier = worker.asked.popleft()
+    worker.send(Committed(earlier))
+    assert worker.under_way() == [0]
+    worker.committed()
+    assert worker.under_way() == [0, 1]
+
+
+def test_a_suspect_waits_until_what_another_wary_partition_has_out_is_done():
+    worker = Worker({PLACES[1]: died(highest_started=5)})
+    (other,) = worker.arrive(PLACES[1], 0)
+    worker.committed()
+    worker.send(Assigned({PLACE: died(highest_started=0, crashes=2)}, 1, 1.0))
+    worker.arrive(PLACE, 0)
+    worker.committed()
+    assert list(worker.calls) == [other]
+    worker.finish(other)
+    worker.committed()
+    assert worker.under_way() == [0]
+
+
 def test_the_third_crash_of_a_record_that_was_out_alone_makes_it_a_dead_letter_and_its_partition_goes_on():
     found = replace(died(7, highest_started=7, crashes=CRASHES_MAX - 1), is_alone=True)
     worker = Worker({PLACE: found})
