@@ -19,7 +19,7 @@ from failsoft.cli.report import JsonOption, write_json
 from failsoft.policy.errors import ConfigurationError
 from failsoft.trials.checks import Judgement, judge
 from failsoft.trials.checks.report import fault_table, invariant_table, judgement_json, judgement_lines
-from failsoft.trials.faults.schedule import draw_schedule
+from failsoft.trials.faults.schedule import Kind, draw_schedule
 from failsoft.trials.faults.trial import TrialOutcome, TrialSettings, run_trial
 from failsoft.trials.history import load_history
 
@@ -43,6 +43,9 @@ def faults(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Each kind of fault once, in about two minutes, in place of --minutes.")
     ] = False,
+    without: Annotated[
+        list[Kind] | None, typer.Option(help="Leave this kind of fault out, and say so; may be given again.")
+    ] = None,
 ) -> None:
     """Strike brokers, workers, the network, models and topics under load; then account for every request.
 
@@ -58,7 +61,7 @@ def faults(
         schedule = draw_schedule(seconds, seed=seed, is_smoke=smoke)
         with _folder(keep) as folder:
             _keep_library_logs(folder)
-            settings = TrialSettings(schedule, seed, brokers, folder, rate, is_smoke=smoke)
+            settings = TrialSettings(schedule, seed, brokers, folder, rate, is_smoke=smoke, without=without or ())
             outcome = asyncio.run(run_trial(settings, _teller(started_at)))
             judgement = judge(load_history(folder))
     if json != "-":

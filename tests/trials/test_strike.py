@@ -109,3 +109,15 @@ async def test_a_fault_that_cannot_begin_is_left_and_one_that_cannot_be_healed_e
         await carried_out(tmp_path, schedule, said)
     assert "nobody leads" in said[0]
     assert written(tmp_path) == [("begin", "controller-killed")]
+
+
+async def test_what_is_to_be_left_out_is_left_out_aloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(strike.STRIKES, Kind.WORKER_KILLED, strikes_at_once)
+    monkeypatch.setitem(strike.STRIKES, Kind.WORKER_STOPPED, strikes_at_once)
+    schedule = a_schedule(("workers", Kind.WORKER_STOPPED, 0.0), ("workers", Kind.WORKER_KILLED, 0.0))
+    history = FaultHistory(tmp_path)
+    strikes = strike.Strikes(NOWHERE, schedule, history, lambda _: None, without=[Kind.WORKER_KILLED])
+    await strikes.carry_out()
+    history.close()
+    assert written(tmp_path) == [("begin", "worker-stopped"), ("end", "worker-stopped"), ("skipped", "worker-killed")]
+    assert strikes.skipped == {"worker-killed": "it was to be left out"}

@@ -19,8 +19,8 @@ from failsoft.trials.history import Unreadable
 OVERSIZED_BYTES = 1_100_000
 """Above what a worker reads (1,000,000), below what the topic takes (1.25 MiB)."""
 DEPTH = 5_000
-KILLS_SECONDS = 90.0
-"""Three times a process dies, is started again, and waits out the session of the dead one."""
+KILLS_SECONDS = 180.0
+"""Three times a process dies, is started again, and waits out the session of the dead one; other faults set that back."""
 LOOK_SECONDS = 0.2
 LIMIT = "max.message.bytes"
 

@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from failsoft.policy.errors import EnvironmentFailure
 from failsoft.trials.faults import brokers, models, network, records, workers
@@ -55,6 +55,7 @@ class Strikes:
         history: where it is written down.
         say: told of each fault.
         is_punctual: leave out what is late when its burst is over; a smoke does all it has.
+        without: kinds that are left out, aloud.
     """
 
     def __init__(
@@ -65,9 +66,11 @@ class Strikes:
         say: Callable[[str], None],
         *,
         is_punctual: bool = True,
+        without: Collection[Kind] = (),
     ) -> None:
         self._site, self._schedule, self._history, self._say = site, schedule, history, say
         self._is_punctual = is_punctual
+        self._without = frozenset(without)
         self.done: Counter[str] = Counter()
         """Kind -> how often."""
         self.skipped: dict[str, str] = {}
@@ -105,6 +108,9 @@ class Strikes:
         return next(burst for burst in reversed(self._schedule.bursts) if burst.begins <= fault.at_seconds)
 
     async def _strike(self, fault: Planned) -> None:
+        if fault.kind in self._without:
+            self._skip(fault.kind, "it was to be left out")
+            return
         number: int | None = None
         began_at = time.monotonic()
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -37,7 +37,7 @@ from failsoft.trials.faults.leaks import leaks
 from failsoft.trials.faults.network import ALONE, CALLERS, GROUPS, WORKERS
 from failsoft.trials.faults.pipeline import LARGE_SLOTS, NAME, SMALL_SLOTS, STAGE
 from failsoft.trials.faults.readers import Reader
-from failsoft.trials.faults.schedule import Schedule
+from failsoft.trials.faults.schedule import Kind, Schedule
 from failsoft.trials.faults.site import Site
 from failsoft.trials.faults.strike import Strikes
 from failsoft.trials.history import FaultHistory, Limits, OffsetHistory, Trial, TrialClass, write_trial
@@ -93,6 +93,7 @@ class TrialSettings:
         folder: of the history, empty.
         per_second: requests.
         is_smoke: all faults are struck, however late they are.
+        without: kinds of fault that are left out.
     """
 
     schedule: Schedule
@@ -101,6 +102,7 @@ class TrialSettings:
     folder: Path
     per_second: float
     is_smoke: bool = False
+    without: Collection[Kind] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,9 @@ async def run_trial(settings: TrialSettings, say: Callable[[str], None]) -> Tria
             small_disk=None if disk is None else (settings.brokers, disk),
             gives_killers_up=GIVES_KILLERS_UP,
         )
-        strikes = Strikes(site, settings.schedule, faults, say, is_punctual=not settings.is_smoke)
+        strikes = Strikes(
+            site, settings.schedule, faults, say, is_punctual=not settings.is_smoke, without=settings.without
+        )
         async with beside(_sample(site, offsets)), beside(_tell(site, say)):
             await _under_load(site, strikes, readers, settings.schedule.seconds)
             rest_seconds = await _rest(site, readers[0])
