@@ -277,4 +277,35 @@ _JUDGE = (
     ),
 )
 
-SHELLS = (*_RUNTIME, *_PROCESSES, *_KAFKA, *_WATCHDOG, *_MEMORY, *_SIMULATION, *_JUDGE)
+_INPUT = (
+    Mutant(
+        "publishes an answer that no reader reads",
+        "failsoft/wire/body.py",
+        "    parse_json(value, limit_bytes=limit_bytes, field=field_)\n",
+        "    assert len(value) <= limit_bytes\n",
+        ("tests/wire/test_body.py::test_an_answer_that_readers_would_not_read_is_refused_before_sending",),
+    ),
+    Mutant(
+        "reads an instant that it cannot write",
+        "failsoft/wire/timestamp.py",
+        "if _FIRST <= at <= _LAST:",
+        "if at < 2 * _LAST:",
+        ("tests/wire/test_timestamp.py::test_anything_else_is_refused_by_the_name_of_its_field",),
+    ),
+    Mutant(
+        "lets producers read each other's requests",
+        "failsoft/catalogue/rights.py",
+        'catalogue.pipelines[pipeline][0]).values(), "Write")',
+        'catalogue.pipelines[pipeline][0]).values(), "Read", "Write")',
+        ("tests/catalogue/test_rights.py::test_a_role_has_what_it_needs_and_no_more",),
+    ),
+    Mutant(
+        "logs what a model has raised, prompt and all",
+        "failsoft/runtime/calls.py",
+        "verdict=verdict.value, error=type(end).__name__",
+        "verdict=verdict.value, error=repr(end)",
+        ("tests/acceptance/test_no_payload_in_logs.py",),
+    ),
+)
+
+SHELLS = (*_RUNTIME, *_PROCESSES, *_KAFKA, *_WATCHDOG, *_MEMORY, *_INPUT, *_SIMULATION, *_JUDGE)
