@@ -184,7 +184,7 @@ async def test_a_commit_of_an_old_generation_or_an_old_member_is_refused(new_sta
     await member._coordinator._maybe_leave_group()
     await until(lambda: private.fence_of(member).member_id not in ("", old.member_id))
     assert await private.fenced_commit(member, old, {place: (1, "")}) == {place: UnknownMemberIdError}
-    assert await stage.committed() == {}
+    assert set((await stage.committed()).values()) == {0}, "only that they were begun"
 
 
 async def test_a_commit_does_not_wait_behind_a_join_of_the_group(new_stage):
