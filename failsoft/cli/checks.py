@@ -176,9 +176,7 @@ async def _clock(connection: Connection, topic: str) -> Check:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             await outbox.start()
-            acknowledged = await outbox.send(
-                topic, key=None, value=b"", headers=[("ce_type", PROBE_TYPE.encode())]
-            )
+            acknowledged = await outbox.send(topic, key=None, value=b"", headers=[("ce_type", PROBE_TYPE.encode())])
     except (FailsoftError, TimeoutError) as error:
         reason = str(error) or f"no acknowledgement within {ANSWER_SECONDS:g} s"
         return Check("clock", Status.FAIL, f"{topic}: {reason}; look at the broker's log and at its in-sync replicas")
