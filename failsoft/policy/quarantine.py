@@ -130,6 +130,17 @@ class Quarantine:
         heapq.heappush(self._dues, (until, record))
         return True
 
+    def is_waiting(self, record: RecordId) -> bool:
+        """Whether a record waits here for its turn."""
+        ward = self._wards.get(record.partition)
+        return ward is not None and record.offset in ward.waiting
+
+    def passed(self, record: RecordId) -> None:
+        """A record that waits here needs no turn: it is served with another."""
+        ward = self._wards[record.partition]
+        ward.waiting.pop(record.offset)
+        ward.named.discard(record.offset)
+
     def out(self, partition: Partition) -> Out | None:
         """What a mark has to say of what is under way, or is about to be; None where that is all that was taken."""
         ward = self._wards.get(partition)

@@ -93,6 +93,20 @@ def test_what_was_given_out_to_be_committed_is_not_given_out_again():
     assert ledger.to_commit() == {}
 
 
+def test_what_was_done_in_one_log_is_not_done_in_another_of_the_same_name():
+    """Records of the new log were taken before anybody noticed, so that the instants do not tell the two apart."""
+    ledger = OffsetLedger()
+    ledger.assign({PARTITION: Progress(0, log="aaaaaaaa")}, 1)
+    for offset, appended_at in ((0, 10.0), (1, 11.0), (2, 90.0)):
+        assert ledger.started(record(offset), appended_at) == 1
+        ledger.finished(record(offset), 1)
+    assert ledger.to_commit()[PARTITION].progress.log == "aaaaaaaa"
+    ledger.revoke([PARTITION])
+    ledger.assign({PARTITION: Progress(0, log="bbbbbbbb")}, 2)
+    assert [ledger.started(record(offset), 90.0 - offset) for offset in range(3)] == [2, 2, 2]
+    assert ledger.to_commit()[PARTITION].progress.log == "bbbbbbbb"
+
+
 def is_in_log(offset: int) -> bool:
     """Every fourth place of this log holds no record for a reader: a marker, or what compaction took."""
     return offset % 4 != 3

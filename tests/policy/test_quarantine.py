@@ -60,11 +60,12 @@ class Worker:
                 case CancelCall():
                     pass
 
-    def arrive(self, place: Partition, *offsets: int, at: float = 0.0) -> list[RecordId]:
+    def arrive(self, place: Partition, *offsets: int, at: float = 0.0, key: str | None = None) -> list[RecordId]:
         records = [RecordId(*place, offset) for offset in offsets]
         for record in records:
             stamp = Stamp(budget_seconds=self.budget, sent_at=EPOCH + self.now)
-            self.send(Arrived(record, 100, stamp, appended_at=EPOCH + (at or self.now), received_at=EPOCH + self.now))
+            appended_at = EPOCH + (at or self.now)
+            self.send(Arrived(record, 100, stamp, appended_at, received_at=EPOCH + self.now, key=key))
         return records
 
     def committed(self) -> None:
@@ -240,6 +241,27 @@ def test_workers_that_are_killed_again_and_again_for_no_fault_of_a_record_lose_n
     assert DEAD == []
 
 
+def test_who_wants_the_same_as_one_that_is_out_goes_with_it_and_needs_no_turn_of_its_own():
+    worker = Worker({PLACE: died(highest_started=50)})
+    waited = worker.arrive(PLACE, *range(10), key="k")
+    worker.committed()
+    late = worker.arrive(PLACE, *range(10, 20), key="k")
+    (leader,) = worker.calls
+    worker.finish(leader)
+    assert worker.ends.keys() == {*waited, *late}
+    assert {end.ending.outcome for end in worker.ends.values()} == {Outcome.OK}
+
+
+def test_who_wants_the_same_as_a_suspect_does_not_go_before_it():
+    worker = Worker({PLACE: died(highest_started=0, crashes=2), PLACES[1]: died(crashes=2)})
+    worker.arrive(PLACES[1], 0, key="k")
+    worker.committed()
+    assert not worker.calls
+    worker.arrive(PLACE, 0, key="k")
+    worker.committed()
+    assert worker.under_way() == [0]
+
+
 def test_wariness_ends_when_all_that_was_under_way_is_done_and_some_more():
     worker = Worker({PLACE: died(highest_started=3)})
     done = 0
@@ -284,15 +306,14 @@ def test_whose_deadline_comes_in_quarantine_ends_in_time_though_no_commit_is_tak
     assert not worker.calls
 
 
-def test_who_waits_in_quarantine_goes_with_its_partition_and_at_a_drain():
-    for event in (Revoked(frozenset({PLACE}), 0.0), DrainRequested()):
-        worker = Worker({PLACE: died(highest_started=5)})
-        records = worker.arrive(PLACE, 0, 1, 2)
-        worker.send(event)
-        assert worker.forgotten == records
-        worker.committed()
-        assert not worker.calls
-    assert worker.machine.is_drained
+@pytest.mark.parametrize("event", [Revoked(frozenset({PLACE}), 0.0), DrainRequested()], ids=["revoked", "drained"])
+def test_who_waits_in_quarantine_goes_with_its_partition_and_at_a_drain(event):
+    worker = Worker({PLACE: died(highest_started=5)})
+    records = worker.arrive(PLACE, 0, 1, 2)
+    worker.send(event)
+    assert worker.forgotten == records
+    worker.committed()
+    assert not worker.calls
 
 
 def test_what_the_last_owner_has_finished_is_not_run_again():

@@ -17,7 +17,6 @@ from failsoft.catalogue import Catalogue, parse, requests_topic
 from failsoft.kafka import OutboxClosed, RecordRefused
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.outcome import Outcome
-from failsoft.policy.quarantine import CROWD
 from failsoft.testing.memory import MemoryBroker, MemoryOutbox, MemoryResultReader, MemoryWorker
 from failsoft.testing.virtual_clock import VirtualClock
 from failsoft.testing.virtual_time import VirtualTimeLoop, run_in_virtual_time
@@ -387,13 +386,13 @@ def crash_of_a_herd(after_steps: int, victim: int) -> tuple[bool, Fleet, list[Re
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_crash_after_any_step_loses_no_follower_and_gives_nobody_anothers_answer(victim):
-    """The new owner replays leader and followers, a crowd at a time after a crash, and calls once more for each crowd at most."""
+    """The new owner replays leader and followers and finds them together again: at most one more call for each thing."""
     for after_steps in count():
         is_over, fleet, results = crash_of_a_herd(after_steps, victim)
         answers = {int(result.request.id): result.body["n"] for result in results}
         assert len(results) == 12
         assert answers == {number: number % 3 for number in range(12)}
         calls = Counter(asked for _, asked in fleet.calls)
-        assert max(calls.values()) <= 1 + 12 / CROWD
+        assert max(calls.values()) <= 2
         if is_over:
             break

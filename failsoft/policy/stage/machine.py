@@ -10,6 +10,7 @@ record is a small ``Work`` that waits for an ``Errand``, and every event ends in
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping
 
 from failsoft.policy.actions import (
@@ -91,6 +92,8 @@ class StageMachine:
         self._calls = Calls(self._dispatcher)
         self._offsets = OffsetLedger()
         self._quarantine = Quarantine()
+        self._alike: defaultdict[str | None, list[Work]] = defaultdict(list)
+        """Content key -> those with it that wait in quarantine, or have waited."""
         self._commit_at = float("-inf")
         self._look_at = math.inf
         """When time alone may change what becomes of those who wait, or are called."""
@@ -208,8 +211,12 @@ class StageMachine:
         work.is_redelivery = self._offsets.is_redelivery(work.record)
         if self._quarantine.is_poison(work.record):
             self._end(work, Outcome.FAILED, Reason.POISON, dead_letter=True)
+        elif self._quarantine and self._needs_no_call(work):
+            pass
         elif not self._quarantine.holds(work.record, until=until):
             self._admit(work)
+        elif work.request.key is not None:
+            self._alike[work.request.key].append(work)
 
     def _admit(self, work: Work) -> None:
         if is_late(work.request, now=self._now):
@@ -398,10 +405,25 @@ class StageMachine:
         if named:
             self._offsets.touch(named)
             self._commit()
+        if not self._quarantine:
+            self._alike.clear()
 
     def _let_in(self, records: Iterable[RecordId]) -> None:
+        """Who has waited in quarantine takes its way, and those with it who want the same as it and have waited, too."""
         for record in records:
-            self._admit(self._work[record])
+            work = self._work[record]
+            if work.has_begun or work.errand is not None:
+                continue  # with one before it
+            self._admit(work)
+            for other in self._alike.pop(work.request.key, ()):
+                is_here = self._work.get(other.record) is other and self._quarantine.is_waiting(other.record)
+                if is_here and self._needs_no_call(other):
+                    self._quarantine.passed(other.record)
+
+    def _needs_no_call(self, work: Work) -> bool:
+        """Whether it is served with another, or by the past: it cannot end the process, so it need not be named."""
+        may_share = work.request.key is not None and not is_late(work.request, now=self._now)
+        return may_share and self._share(work)
 
     # Who owns what, and how much waits in the log.
 
