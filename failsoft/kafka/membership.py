@@ -11,6 +11,8 @@ and commits. The rules, each from a fault that was reproduced (research/kafka.md
 * **Fenced commits**: an offset is committed only for the assignment that its work belongs to, and as the member of the
   generation in which we own it. A refusal is normal and changes nothing: the next owner repeats the work (F2, F3).
 * **Begun**: before the owner hears of a gain, a commit says that we have begun with it (:mod:`failsoft.policy.progress`).
+* **The log that was begun with**: a topic that was deleted and made anew is another log (:mod:`failsoft.kafka.incarnations`). Its
+  partitions are lost and gained again, and each commit names the log that the work was on.
 * Before a rebalance one commit is sent and waited for at most a second, so that what moves, moves with its latest offset.
 """
 
@@ -27,6 +29,7 @@ from failsoft.kafka import private
 from failsoft.kafka.assignor import ByNumber
 from failsoft.kafka.clients import close_consumer, connected_consumer
 from failsoft.kafka.connection import Connection
+from failsoft.kafka.incarnations import Incarnations
 from failsoft.kafka.positions import starting_positions
 from failsoft.policy.errors import EnvironmentFailure
 from failsoft.policy.progress import Marks, Progress
@@ -47,6 +50,8 @@ POLL_SECONDS = 1.0
 ILL_SECONDS = 45.0
 """Longer than a JoinGroup may take: a member that has not been well for so long does not heal by itself."""
 COMMIT_SECONDS = 5.0
+LOOK_SECONDS = 1.0
+"""An answer that takes longer is one of the next look; nothing else of the poll may wait for it."""
 MARK_SECONDS = 5.0
 MARK_RETRY_SECONDS = 0.2
 LAST_COMMIT_SECONDS = 1.0
@@ -105,6 +110,9 @@ class Membership:
         self._committed: dict[Partition, Progress] = {}
         self._found: dict[Partition, Progress] = {}
         """What is gained and not begun with yet, as its last owner left it."""
+        self._incarnations = Incarnations(topics.values())
+        self._logs: dict[Partition, str] = {}
+        """Which log each was begun with."""
         self._partitions = 1
         self._share = 0.0
         self._positioning: asyncio.Task[None] | None = None
@@ -146,6 +154,7 @@ class Membership:
                 self._is_given_up = False
                 await self._replace()
                 well_at = clock()
+            await self._look_at_logs()
 
     def give_up(self) -> None:
         """Replace the consumer at the next poll, whatever it says of itself."""
@@ -201,6 +210,22 @@ class Membership:
         if gained:
             self._positioning = asyncio.create_task(self._begin(gained))
 
+    async def _look_at_logs(self) -> None:
+        """Begin anew where a topic is another log than the one that was begun with. If no broker answers, the next poll asks."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._incarnations.look(self._consumer)
+        except (KafkaError, TimeoutError):
+            return
+        self.begin_anew(frozenset(partition for partition in self._owned if self._is_another(partition)))
+
+    def _is_another(self, partition: Partition) -> bool:
+        begun, known = self._logs[partition], self._log_of(partition)
+        return begun != known and "" not in (begun, known)
+
+    def _log_of(self, partition: Partition) -> str:
+        return self._incarnations.log_of(self._topics[partition.request_class])
+
     def begin_anew(self, partitions: frozenset[Partition]) -> None:
         """Lose partitions whose log an operator has made anew, and own them again from its beginning.
 
@@ -230,18 +255,45 @@ class Membership:
 
     async def _begin(self, gained: frozenset[Partition], *, is_anew: bool = False) -> None:
         """Read where to begin, then own. The next rebalance cancels this and gains anew what has not begun."""
-        places = {self._place(partition): partition for partition in gained}
-        deleted: dict[TopicPartition, int] = {}
-        found = await starting_positions(self._consumer, places, deleted, is_anew=is_anew)
-        self._found = {places[tp]: progress for tp, progress in found.items()}
-        begun = {partition: progress.taken_over() for partition, progress in self._found.items()}
-        await self._mark(begun)
+        deleted: dict[Partition, int] = {}
+        begun = await self._mark_where_to_begin(gained, deleted, is_anew=is_anew)
         assignment, self._found = next(_assignments), {}
         self._owned |= dict.fromkeys(gained, assignment)
         self._owner.assigned(begun, assignment, self._share)
-        for tp, count in deleted.items():
+        for partition, count in deleted.items():
             if count:
-                self._on_deleted(places[tp], count)
+                self._on_deleted(partition, count)
+
+    async def _mark_where_to_begin(
+        self, gained: frozenset[Partition], deleted: dict[Partition, int], *, is_anew: bool
+    ) -> dict[Partition, Progress]:
+        """Find and commit it, and again where a topic was made anew meanwhile: what was read may be of either log."""
+        places = {self._place(partition): partition for partition in gained}
+        while True:
+            logs = await self._look_until_told(gained)
+            unread: dict[TopicPartition, int] = {}
+            found = await starting_positions(
+                self._consumer, places, unread, log_of=self._incarnations.log_of, is_anew=is_anew
+            )
+            self._logs |= logs
+            self._found = {places[tp]: progress for tp, progress in found.items()}
+            begun = {partition: progress.taken_over() for partition, progress in self._found.items()}
+            await self._mark(begun)
+            if await self._look_until_told(gained) == logs:
+                deleted |= {places[tp]: count for tp, count in unread.items()}
+                return begun
+
+    async def _look_until_told(self, partitions: Collection[Partition]) -> dict[Partition, str]:
+        """Return which logs these are now."""
+        while True:
+            try:
+                async with asyncio.timeout(COMMIT_SECONDS):
+                    await self._incarnations.look(self._consumer)
+            except (KafkaError, TimeoutError) as error:
+                log.info("no broker has told the ids of topics: %r", error)
+                await asyncio.sleep(MARK_RETRY_SECONDS)
+            else:
+                return {partition: self._log_of(partition) for partition in partitions}
 
     async def _mark(self, begun: Mapping[Partition, Progress]) -> None:
         """Commit that we have begun, before anything that is taken can end the process.

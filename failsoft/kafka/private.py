@@ -22,7 +22,12 @@ from typing import Any
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import AIOKafkaConnection
-from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    NodeNotReadyError,
+    NotCoordinatorForGroupError,
+    for_code,
+)
 from aiokafka.protocol.commit import OffsetCommitRequest
 
 CANCEL_ROUNDS = 10
@@ -90,6 +95,14 @@ async def fetch_committed(
 async def ask(admin: AIOKafkaAdminClient, node: int, request: Any) -> Any:
     """Send one node a request that aiokafka has no method for."""
     return await admin._client.send(node, request)
+
+
+async def ask_any(consumer: AIOKafkaConsumer, request: Any) -> Any:
+    """Send a request that aiokafka has no method for to one broker of the cluster, whichever."""
+    node = consumer._client.get_random_node()
+    if node is None:
+        raise NodeNotReadyError
+    return await consumer._client.send(node, request)
 
 
 def position(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | None:

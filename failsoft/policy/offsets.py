@@ -11,6 +11,7 @@ issue 606. Both are what this module exists to make impossible.)
 
 What the last owner's mark says is done is taken in as done and not run again; nor is what this worker has finished itself while
 it owned the partition before, or after it had lost it (*remembered*): a partition that goes and comes back costs no repeats.
+Nothing that was done in one log is believed to be done in another of the same name.
 
 Source: Confluent's Parallel Consumer, uForwarder's ack queue; research/algorithms.md §9.1.
 """
@@ -109,6 +110,7 @@ class _Remembered:
     begins_at: int
     low_watermark: int
     newest_at: float
+    log: str
     finished: set[int] = field(default_factory=set)
 
 
@@ -139,7 +141,7 @@ class OffsetLedger:
             self._moved.discard(partition)
             self._wide.discard(partition)
             if owned is not None:
-                self._remember(partition, owned.tracker)
+                self._remember(partition, owned.tracker, owned.committed.log)
 
     def started(self, record: RecordId, appended_at: float = 0.0) -> int | None:
         """Take a record in; returns the assignment that its work belongs to, None if it is not ours, not new or done."""
@@ -202,6 +204,7 @@ class OffsetLedger:
                 is_clean,
                 owned.crashes,
                 out.is_alone,
+                owned.committed.log,
             )
             if progress != owned.committed:
                 owned.committed = progress
@@ -225,17 +228,17 @@ class OffsetLedger:
         elif self._wide:
             self._wide.discard(partition)
 
-    def _remember(self, partition: Partition, tracker: OffsetTracker) -> None:
+    def _remember(self, partition: Partition, tracker: OffsetTracker, log: str) -> None:
         begins_at = tracker.low_watermark - min(SPAN_MAX, tracker.low_watermark - tracker.begins_at)
         self._remembered[partition] = _Remembered(
-            begins_at, tracker.low_watermark, tracker.newest_at, set(tracker.finished_above)
+            begins_at, tracker.low_watermark, tracker.newest_at, log, set(tracker.finished_above)
         )
 
     def _known_done(self, partition: Partition, progress: Progress) -> tuple[set[int], float]:
         """What is done of a partition above where it begins, by the last mark and by our own memory."""
         done, newest_at = set(progress.finished), progress.newest_at
         remembered = self._remembered.pop(partition, None)
-        if remembered is not None and progress.offset >= remembered.begins_at:
+        if remembered is not None and remembered.log == progress.log and progress.offset >= remembered.begins_at:
             done.update(range(progress.offset, remembered.low_watermark))
             done.update(offset for offset in remembered.finished if offset >= progress.offset)
             newest_at = max(newest_at, remembered.newest_at)

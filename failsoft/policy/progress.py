@@ -8,10 +8,11 @@
     is_clean           handed over by a worker that lived: nothing that was under way has ended a process
     crashes            owners in a row that were not heard of again
     is_alone           the first that is not done was out, and nothing else of its partition, because it is suspected
+    log                which log it speaks of; empty where brokers do not tell
 
 A topic that was deleted and made anew counts its offsets from zero again, and a mark of the old one must not hide a record of
-the new one. So a mark whose offset the log does not have is void, and what it says of a record that was appended after all
-that it speaks of is not believed.
+the new one. So a mark that names another log is void, and so is one whose offset the log does not have; and what it says of
+a record that was appended after all that it speaks of is not believed.
 
 **Crashes.** Counting has to outlive the process, and the commit is the one thing that does. An owner commits, before it takes
 anything, that it has begun and is not clean, and says so until it hands over. One that begins after an unclean end counts one
@@ -42,6 +43,7 @@ class Progress:
     is_clean: bool = True
     crashes: int = 0
     is_alone: bool = False
+    log: str = ""
 
     @property
     def poison(self) -> int | None:
@@ -61,6 +63,10 @@ class Progress:
     def valid_from(self, position: int) -> "Progress":
         """What of it holds if the partition begins here: nothing, where the log has lost the offset it speaks of."""
         return self if position == self.offset else Progress(position)
+
+    def is_of(self, log: str) -> bool:
+        """Whether it may speak of this log. False only where it names another."""
+        return self.log == log or "" in (self.log, log)
 
 
 class Out(NamedTuple):

@@ -57,6 +57,8 @@ from failsoft.runtime.publisher import Publisher
 log = structlog.get_logger("failsoft.stage")
 
 COMMIT_RETRY_SECONDS = 1.0
+LAST_COMMIT_SECONDS = 1.0
+"""A broker that has not answered by then is away, and what was not committed is only repeated."""
 
 
 class StageRunner:
@@ -129,7 +131,11 @@ class StageRunner:
         except TimeoutError:
             log.warning("drain_incomplete", stage=self.stage.name, left=len(self._held))
         self.feed(RebalanceStarted())
-        await self._commit_once()
+        try:
+            async with asyncio.timeout(LAST_COMMIT_SECONDS):
+                await self._commit_once()
+        except TimeoutError:
+            log.warning("last_commit_unanswered", stage=self.stage.name)
         return self.machine.is_drained
 
     async def close(self) -> None:
@@ -180,8 +186,13 @@ class StageRunner:
         return self.machine.room()[request_class]
 
     def records(self, batch: Sequence[Fetched]) -> None:
-        """Take records, one event each."""
+        """Take records, one event each. What is in hand keeps its place.
+
+        In a topic that was made anew another record has the same one; it comes again once the inbox has begun anew there.
+        """
         for fetched in batch:
+            if fetched.record in self._held:
+                continue
             held = read(fetched, self.stage.content_key)
             held.fetched = fetched  # which is dropped below, unless it becomes a dead letter at once
             self._held[fetched.record] = held
@@ -296,7 +307,7 @@ class StageRunner:
     def _let_go(self, record: RecordId, *, keeps_body: bool) -> None:
         held = self._held.pop(record, None)
         if held is not None and held.line is not None and keeps_body:
-            self._lent[record] = held
+            self._lent.setdefault(record, held)  # the body that is needed is the one that came first
 
     def _release(self, record: RecordId) -> None:
         """Drop a body, also where it is there twice: its partition went, and came back while others needed it."""

@@ -42,10 +42,6 @@ async def made_anew(cluster: Cluster, topic: str) -> None:
         await admin.create([spec])
 
 
-@pytest.mark.xfail(
-    reason="where the new log has grown past the old offset before it is looked at, nothing says that it is another",
-    strict=True,
-)
 async def test_each_request_of_the_new_topic_gets_its_own_answer_and_none_is_passed_over(cluster: Cluster):
     model = Model(cluster.pipeline)
     async with cluster.worker(model.pipeline) as runner:

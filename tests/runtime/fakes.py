@@ -71,6 +71,8 @@ class FakeInbox:
     def __init__(self) -> None:
         self.committed: list[Mapping[Partition, tuple[int, int]]] = []
         self.takes = True
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.woken: list[str] = []
         self.is_stopped = False
 
@@ -91,6 +93,7 @@ class FakeInbox:
         }
         if offsets:
             self.committed.append(offsets)
+        await self.answers.wait()
         return frozenset(marks) if self.takes else frozenset()
 
     def wake(self, request_class: str) -> None:
@@ -128,17 +131,25 @@ class Stand:
         budget_seconds: float = 5.0,
         value: bytes | None = None,
         url: str = "/v1/x",
+        identity: str | None = None,
         **said: object,
     ) -> None:
         """Have a record arrive now."""
-        identity = Identity("/test", str(self.offset))
+        name = str(self.offset) if identity is None else identity
         headers = encode_request_headers(
-            Envelope(identity, **said),  # type: ignore[arg-type]  # the test names the field
+            Envelope(Identity("/test", name), **said),  # type: ignore[arg-type]  # the test names the field
             budget_seconds=budget_seconds,
             sent_at=self.clock.wall(),
         )
         line = encode_request(
-            RequestLine(str(self.offset), url, {"n": self.offset, "messages": [{"role": "user", "content": "hello"}]})
+            RequestLine(
+                str(self.offset),
+                url,
+                {
+                    "n": self.offset if identity is None else identity,
+                    "messages": [{"role": "user", "content": "hello"}],
+                },
+            )
         )
         self.runner.records(
             [

@@ -13,7 +13,7 @@ from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition
 from failsoft.testing.virtual_time import run_in_virtual_time
-from failsoft.wire import RequestLine
+from failsoft.wire import Identity, RequestLine
 from failsoft.wire.body import encode_request
 from tests.runtime.fakes import Stand
 
@@ -210,6 +210,33 @@ async def test_a_record_that_comes_back_while_its_old_result_is_still_being_publ
 
 
 @in_virtual_time
+async def test_another_record_in_the_place_of_one_in_hand_does_not_take_it_over():
+    """Its topic was made anew, and nobody has noticed yet."""
+    may_end = asyncio.Event()
+
+    async def echoes(call: Call) -> Output:
+        await may_end.wait()
+        return Output({"asked": call.body["n"]})
+
+    def send(identity: str) -> None:
+        stand.offset = 0
+        stand.send("batch", budget_seconds=3_000.0, identity=identity)
+
+    stand = await Stand.of(a_pipeline(echoes))
+    send("old")
+    send("new")
+    may_end.set()
+    await stand.settle(2.0)
+    assert [(r.request, r.body) for r in stand.outbox.results()] == [(Identity("/test", "old"), {"asked": "old"})]
+    stand.runner.revoked(frozenset({Partition("batch", 0)}), 0.5)
+    stand.runner.assigned({Partition("batch", 0): Progress(0, log="bbbbbbbb")}, 2, 1.0)
+    send("new")
+    await stand.settle(2.0)
+    assert (stand.outbox.results()[-1].request.id, stand.outbox.results()[-1].body) == ("new", {"asked": "new"})
+    await stand.runner.close()
+
+
+@in_virtual_time
 async def test_draining_finishes_what_runs_leaves_what_waits_and_commits_last():
     stand = await Stand.of(a_pipeline(answers))
     for _ in range(6):
@@ -230,6 +257,18 @@ async def test_draining_that_takes_longer_than_its_budget_says_so():
     stand.send("batch", budget_seconds=3_000.0)
     await stand.settle(0.1)
     assert not await stand.runner.drain(0.5)
+    await stand.runner.close()
+
+
+@in_virtual_time
+async def test_draining_waits_a_second_for_the_last_commit_and_no_longer():
+    stand = await Stand.of(a_pipeline(answers))
+    stand.inbox.answers.clear()
+    stand.send()
+    await stand.settle(0.5)
+    began_at = stand.clock.monotonic()
+    assert await stand.runner.drain(5.0)
+    assert stand.clock.monotonic() - began_at == pytest.approx(0.5 + 1.0)
     await stand.runner.close()
 
 

@@ -23,6 +23,7 @@ def progresses(draw) -> Progress:
         draw(st.booleans()),
         draw(st.integers(0, 9)),
         draw(st.booleans()),
+        draw(st.sampled_from(["", "0123abcd"])),
     )
 
 
@@ -51,15 +52,17 @@ def test_the_widest_span_fits_and_what_does_not_is_dropped_whole():
         None,
         "",
         "x",
-        "f2;1;0;1;0;0;",
-        "f1;1;0;1;0;0",
-        "f1;-1;0;1;0;0;",
-        "f1;1;-5;1;0;0;",
-        "f1;1;0;1;99999999;0;",
-        "f1;a;0;1;0;0;",
-        "f1;1;0;1;0;0;%%%",
-        "f1;1;0;1;0;0;AAAA",
-        "f1;1;0;1;0;0;é",
+        "f2;1;0;1;0;0;;",
+        "f1;1;0;1;0;0;",
+        "f1;-1;0;1;0;0;;",
+        "f1;1;-5;1;0;0;;",
+        "f1;1;0;1;99999999;0;;",
+        "f1;a;0;1;0;0;;",
+        "f1;1;0;1;0;0;;%%%",
+        "f1;1;0;1;0;0;;AAAA",
+        "f1;1;0;1;0;0;;é",
+        "f1;1;0;1;0;0;0123ABCD;",
+        "f1;1;0;1;0;0;0123;",
     ],
 )
 def test_what_cannot_be_read_says_nothing(metadata):
