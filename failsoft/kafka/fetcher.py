@@ -9,8 +9,9 @@ Positions of kept partitions survive a rebalance; lost ones are dropped at once.
 between them, or the client would begin to look for positions of its own.
 
 A topic that an operator has deleted and made anew begins again at offset 0. aiokafka goes there without a word, and to all others
-a record there is one that was done long ago. So an offset below the next one means that the log is another: what was fetched
-of it is dropped, and the partition is lost and gained again.
+a record there is one that was done long ago. So an offset below the next one, of a record or of the client, means that the log
+is another: what was fetched of it is dropped, and the partition is lost and gained again. (Where the new log has grown past
+that offset only the topic's id tells, :mod:`failsoft.kafka.incarnations`; this tells sooner, and where brokers tell no ids.)
 
 A client that silently stops fetching while the log grows (reliability.md A29, open upstream) is replaced after ``stall_seconds``:
 when nothing was fetched for so long, the log's end is asked for, and what is there does not come on one more pull either (it
@@ -195,7 +196,11 @@ class Fetcher:
 
     def _made_anew(self, taken: Mapping[TopicPartition, Sequence[Any]]) -> frozenset[int]:
         """Partition numbers whose log begins again: an offset below the one that came next, where none goes back by itself."""
-        return frozenset(tp.partition for tp, found in taken.items() if found[0].offset < self._positions[tp.partition])
+        reached = {number: private.position(self._consumer, self._place(number)) for number in self._positions}
+        reached |= {tp.partition: found[0].offset for tp, found in taken.items()}
+        return frozenset(
+            number for number, offset in reached.items() if offset is not None and offset < self._positions[number]
+        )
 
     def _skipped(self, before: Mapping[int, int], batch: Collection[Fetched]) -> dict[int, int]:
         """Partition numbers whose next offset was left out, with that offset."""
@@ -299,11 +304,11 @@ class Fetcher:
         self._woken.set()
 
     def _remember_positions(self) -> None:
-        """Take over how far the client has read, past gaps and transaction markers too."""
-        for number in self._positions:
+        """Take over how far the client has read, past gaps and markers too; never back, which is looked into apart."""
+        for number, before in self._positions.items():
             position = private.position(self._consumer, self._place(number))
             if position is not None:
-                self._positions[number] = position
+                self._positions[number] = max(before, position)
 
     def _fetched(self, record: Any) -> Fetched:
         headers = tuple((name, value or b"") for name, value in record.headers)

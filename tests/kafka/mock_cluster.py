@@ -81,6 +81,7 @@ def _library() -> Any:
             [pointer, ctypes.c_int16, ctypes.c_size_t, ctypes.POINTER(ctypes.c_int)],
         ),
         ("rd_kafka_mock_clear_request_errors", None, [pointer, ctypes.c_int16]),
+        ("rd_kafka_mock_set_apiversion", ctypes.c_int, [pointer, ctypes.c_int16, ctypes.c_int16, ctypes.c_int16]),
         ("rd_kafka_mock_partition_set_leader", ctypes.c_int, [pointer, text, whole, whole]),
         ("rd_kafka_mock_coordinator_set", ctypes.c_int, [pointer, text, text, whole]),
         ("rd_kafka_mock_broker_set_down", ctypes.c_int, [pointer, whole]),
@@ -127,6 +128,10 @@ class MockCluster:
     def forget(self, api: Api) -> None:
         """Answer this kind as ever."""
         self._library.rd_kafka_mock_clear_request_errors(self._handle, api)
+
+    def speak(self, api: Api, *, newest_version: int) -> None:
+        """Understand no version of a kind of requests after this one."""
+        self._try("rd_kafka_mock_set_apiversion", api, 0, newest_version)
 
     def refuse_topic(self, topic: str, error: Error | None) -> None:
         """Answer metadata requests for a topic with this until told otherwise."""

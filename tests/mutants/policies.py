@@ -54,6 +54,13 @@ _OFFSETS = (
         ("tests/policy/test_quarantine.py",),
     ),
     Mutant(
+        "believes that what was done in one log is done in another of the same name",
+        "failsoft/policy/offsets.py",
+        "remembered.log == progress.log and ",
+        "",
+        ("tests/policy/test_offsets.py::test_what_was_done_in_one_log_is_not_done_in_another_of_the_same_name",),
+    ),
+    Mutant(
         "counts a late finish of an old assignment",
         "failsoft/policy/offsets.py",
         "elif owned.assignment == assignment:",

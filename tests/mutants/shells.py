@@ -9,6 +9,7 @@ FAULTS = "tests/kafka/test_protocol_faults.py"
 CONFORMANCE = "tests/conformance/test_conformance.py"
 HISTORY = "tests/trials/test_history.py"
 INBOX = "tests/kafka/test_inbox.py"
+LOGS = "tests/kafka/test_incarnations.py"
 INVARIANTS = "tests/simulation/test_invariants.py"
 PROCESSES = "tests/endpoints/test_processes.py"
 RUNNER = "tests/runtime/test_runner.py"
@@ -51,6 +52,20 @@ _RUNTIME = (
         "if ending.dead_letter:",
         "if ending.dead_letter and held.fetched is None:",
         (f"{RUNNER}::test_a_malformed_record_is_a_dead_letter_first_and_a_result_then",),
+    ),
+    Mutant(
+        "lets a record take the place of another that is in hand",
+        "failsoft/runtime/runner.py",
+        "            if fetched.record in self._held:\n                continue\n",
+        "",
+        (f"{RUNNER}::test_another_record_in_the_place_of_one_in_hand_does_not_take_it_over",),
+    ),
+    Mutant(
+        "waits for its last commit as long as for any",
+        "failsoft/runtime/runner.py",
+        "asyncio.timeout(LAST_COMMIT_SECONDS)",
+        "asyncio.timeout(60.0)",
+        (f"{RUNNER}::test_draining_waits_a_second_for_the_last_commit_and_no_longer",),
     ),
     Mutant(
         "replies to whatever topic a sender names",
@@ -120,6 +135,27 @@ _KAFKA = (
         "(progress.offset >= known.offset and progress != known)",
         "progress != known",
         (f"{INBOX}::test_a_lower_offset_of_the_same_assignment_is_not_sent",),
+    ),
+    Mutant(
+        "does not look whether a topic was made anew",
+        "failsoft/kafka/membership.py",
+        "            await self._look_at_logs()\n",
+        "",
+        (f"{LOGS}::test_a_log_that_has_outgrown_the_old_one_before_anybody_looks_is_begun_at_its_beginning",),
+    ),
+    Mutant(
+        "begins where a commit to another log says",
+        "failsoft/policy/progress.py",
+        'return self.log == log or "" in (self.log, log)',
+        "return True",
+        (f"{LOGS}::test_a_commit_that_names_another_log_is_void_also_where_its_offset_exists",),
+    ),
+    Mutant(
+        "believes a broker that still tells of a log that was left",
+        "failsoft/kafka/incarnations.py",
+        "if name != known and name not in self._left:",
+        "if name != known:",
+        (f"{LOGS}::test_a_log_that_was_left_is_not_believed_in_again_when_a_broker_still_tells_of_it",),
     ),
 )
 
