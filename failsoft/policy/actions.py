@@ -14,6 +14,7 @@ class StartCall:
     """Call this tier with this record's body. Ends with a CallFinished, whatever happens.
 
     The shell ends the call itself at ``window_ends_at`` and reports TIMEOUT. After ``deadline_at`` an answer is of use to nobody.
+    The body is that of the record that came under this assignment: in a topic that was made anew another one has the same place.
     """
 
     call_id: int
@@ -22,6 +23,7 @@ class StartCall:
     window_ends_at: float
     deadline_at: float
     execution: int
+    assignment: int
 
 
 @dataclass(frozen=True, slots=True)

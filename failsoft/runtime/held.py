@@ -16,6 +16,7 @@ class Held:
 
     Attributes:
         fetched: as it came; kept whole only where it becomes a dead letter.
+        assignment: of its partition, under which it came: what tells it from another in the same place of a topic made anew.
         envelope: its headers, or what could be saved of them.
         custom_id: of its line.
         line: its body; None where it cannot be read, and when no call will be made with it any more.
@@ -25,6 +26,7 @@ class Held:
     """
 
     fetched: Fetched | None = field(repr=False)
+    assignment: int
     envelope: Envelope
     custom_id: str | None
     line: RequestLine | None = field(default=None, repr=False)
@@ -46,5 +48,5 @@ def read(fetched: Fetched, key_of: Callable[[RequestLine, Envelope], str | None]
         line = decode_request(fetched.value)
     except MalformedRecord as error:
         envelope = salvage_headers(fetched.headers, topic=fetched.topic, partition=partition, offset=offset)
-        return Held(fetched, envelope, salvage_custom_id(fetched.value), malformed=error)
-    return Held(None, envelope, line.custom_id, line, key=key_of(line, envelope))
+        return Held(fetched, fetched.assignment, envelope, salvage_custom_id(fetched.value), malformed=error)
+    return Held(None, fetched.assignment, envelope, line.custom_id, line, key=key_of(line, envelope))

@@ -6,6 +6,7 @@ its end, the outbox with an acknowledgement, a timer with the passing of time.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
@@ -107,7 +108,8 @@ class StageRunner:
         )
         self._inbox: InboxPort | None = None
         self._held: dict[RecordId, Held] = {}
-        self._lent: dict[RecordId, Held] = {}
+        self._lent: defaultdict[RecordId, dict[int, Held]] = defaultdict(dict)
+        """Whose bodies are needed for others, each under its assignment."""
         self._started: dict[int, tuple[str, float]] = {}
         self._to_commit: dict[Partition, Mark] = {}
         self._committing: asyncio.Task[None] | None = None
@@ -264,7 +266,7 @@ class StageRunner:
                 pass  # every worker's breakers are its own so far
 
     def _start_call(self, action: StartCall) -> None:
-        held = self._lent.get(action.record) or self._held[action.record]
+        held = self._body_of(action.record, action.assignment)
         if held.line is None:
             raise ValueError("the machine called with a body that could not be read, or that it has released")
         call = Call(
@@ -289,7 +291,7 @@ class StageRunner:
             end = self._calls.end_of(action.call_id)
         else:
             end = self._bodies.of(action.ending.tier, action.answer)
-        leader = None if action.leader is None else self._lent.get(action.leader) or self._held[action.leader]
+        leader = None if action.leader is None else self._leader(action.leader)
         task = asyncio.get_running_loop().create_task(self._publish(action, self._held[action.record], end, leader))
         self._publishing.add(task)
         task.add_done_callback(self._published)
@@ -307,13 +309,24 @@ class StageRunner:
     def _let_go(self, record: RecordId, *, keeps_body: bool) -> None:
         held = self._held.pop(record, None)
         if held is not None and held.line is not None and keeps_body:
-            self._lent.setdefault(record, held)  # the body that is needed is the one that came first
+            self._lent[record].setdefault(held.assignment, held)
+
+    def _body_of(self, record: RecordId, assignment: int) -> Held:
+        lent = self._lent.get(record, {})
+        return lent[assignment] if assignment in lent else self._held[record]
+
+    def _leader(self, record: RecordId) -> Held:
+        return next(iter(self._lent.get(record, {}).values()), None) or self._held[record]
 
     def _release(self, record: RecordId) -> None:
-        """Drop a body, also where it is there twice: its partition went, and came back while others needed it."""
-        self._lent.pop(record, None)
-        if record in self._held:
-            self._held[record].line = None
+        """Drop a body, also where it is there twice: its partition went, and came back while others needed it.
+
+        In a topic that was made anew it is another's that came in its place: that one's own calls still need it.
+        """
+        lent = self._lent.pop(record, {})
+        held = self._held.get(record)
+        if held is not None and all(other.key == held.key for other in lent.values()):
+            held.line = None
 
     def _published(self, task: "asyncio.Task[None]") -> None:
         self._publishing.discard(task)

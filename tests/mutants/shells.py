@@ -61,6 +61,13 @@ _RUNTIME = (
         (f"{RUNNER}::test_another_record_in_the_place_of_one_in_hand_does_not_take_it_over",),
     ),
     Mutant(
+        "calls with the body of another record in the same place",
+        "failsoft/runtime/runner.py",
+        "return lent[assignment] if assignment in lent else self._held[record]",
+        "return next(iter(lent.values()), None) or self._held[record]",
+        (f"{RUNNER}::test_a_body_that_others_need_and_that_of_another_record_in_its_place_are_told_apart",),
+    ),
+    Mutant(
         "waits for its last commit as long as for any",
         "failsoft/runtime/runner.py",
         "asyncio.timeout(LAST_COMMIT_SECONDS)",

@@ -132,6 +132,7 @@ class Stand:
         value: bytes | None = None,
         url: str = "/v1/x",
         identity: str | None = None,
+        assignment: int = 1,
         **said: object,
     ) -> None:
         """Have a record arrive now."""
@@ -156,7 +157,7 @@ class Stand:
                 Fetched(
                     record=RecordId(request_class, 0, self.offset),
                     topic=f"demo.work.{request_class}",
-                    assignment=1,
+                    assignment=assignment,
                     timestamp=self.clock.wall(),
                     is_append_time=True,
                     key=None,

@@ -236,6 +236,61 @@ async def test_another_record_in_the_place_of_one_in_hand_does_not_take_it_over(
     await stand.runner.close()
 
 
+@pytest.mark.parametrize("is_shared", [False, True], ids=["alone", "shared"])
+def test_a_body_that_others_need_and_that_of_another_record_in_its_place_are_told_apart(is_shared: bool):
+    run_in_virtual_time(two_bodies_of_one_place(is_shared=is_shared))
+
+
+async def two_bodies_of_one_place(*, is_shared: bool) -> None:
+    """An interactive request shares the call of a batch one, whose topic is made anew; then that call fails."""
+    may_fail, may_end = asyncio.Event(), asyncio.Event()
+    pipeline = Pipeline("demo")
+    stage = pipeline.stage("work")
+    calls: list[str] = []
+
+    async def large(call: Call) -> Output:
+        calls.append(call.body["n"])
+        if len(calls) == 1:
+            await may_fail.wait()
+            raise RuntimeError
+        await may_end.wait()
+        return Output({"asked": call.body["n"]})
+
+    async def small(call: Call) -> Output:
+        return Output({"asked": call.body["n"]})
+
+    stage.tier("large", limit=2, expect="1s")(large)
+    stage.tier("small", limit=2, expect="100ms")(small)
+
+    def send(request_class: str, name: str, *, assignment: int = 1, is_shared: bool = True) -> None:
+        stand.offset = 0
+        body = {"n": name, "messages": [{"role": "user", "content": name}], "temperature": 0 if is_shared else 1}
+        value = encode_request(RequestLine("1", "/v1/x", body))
+        name = f"{request_class}-{name}"
+        stand.send(request_class, budget_seconds=60.0, value=value, identity=name, assignment=assignment)
+
+    stand = await Stand.of(pipeline)
+    send("batch", "old")
+    send("interactive", "old")
+    await stand.settle(0.1)
+    remade = Partition("batch", 0)
+    stand.runner.revoked(frozenset({remade}), 0.5)
+    stand.runner.assigned({remade: Progress(0, log="bbbbbbbb")}, 2, 1.0)
+    send("batch", "new", assignment=2, is_shared=is_shared)
+    await stand.settle(0.1)
+    may_fail.set()
+    await stand.settle(5.0)
+    may_end.set()
+    await stand.settle(5.0)
+    assert calls[:2] == ["old", "new"]
+    assert {r.request.id: r.body for r in stand.outbox.results()} == {
+        "interactive-old": {"asked": "old"},
+        "batch-new": {"asked": "new"},
+    }
+    assert stand.runner._held == {}
+    await stand.runner.close()
+
+
 @in_virtual_time
 async def test_draining_finishes_what_runs_leaves_what_waits_and_commits_last():
     stand = await Stand.of(a_pipeline(answers))
@@ -311,5 +366,6 @@ async def test_a_body_that_two_calls_need_goes_with_the_last_of_them():
         ended.set()
         await stand.settle(0.1)
     assert len(stand.outbox.results()) == 2
-    assert stand.runner._held == stand.runner._lent == {}
+    assert stand.runner._held == {}
+    assert stand.runner._lent == {}
     await stand.runner.close()

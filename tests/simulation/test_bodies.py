@@ -11,7 +11,7 @@ from failsoft.simulation.fleet import Fleet
 from failsoft.simulation.scenarios import named
 
 RECORD = RecordId("batch", 0, 7)
-CALL = StartCall(1, RECORD, "full", 2.0, 3.0, 1)
+CALL = StartCall(1, RECORD, "full", 2.0, 3.0, 1, 1)
 ENDING = Ending(Outcome.OK, Reason.NONE, wanted_level=1)
 
 

@@ -562,5 +562,6 @@ class StageMachine:
                 window_ends_at=window_ends_at,
                 deadline_at=errand.last_deadline_at,
                 execution=errand.executions,
+                assignment=errand.body_assignment,
             )
         )

@@ -14,7 +14,7 @@ from enum import Enum
 from failsoft.policy.errors import IllegalTransition
 from failsoft.policy.flight import Flight
 from failsoft.policy.outcome import Reason
-from failsoft.policy.request import ClassName, RecordId, Request
+from failsoft.policy.request import ClassName, Request
 
 LaneKey = tuple[ClassName, int]
 """Class and effective floor: all errands of a lane may use the same tiers."""
@@ -88,10 +88,11 @@ class Errand:
     """One execution to be, with all its calls.
 
     Args:
-        work: in whose place it stands in the queue: the one with the earliest deadline of all aboard.
-        body_of: whose body is sent with its calls; None: that of the work.
+        work: in whose place it stands in the queue: the one with the earliest deadline of all aboard. The first gives the body.
 
     Attributes:
+        body_of: whose body is sent with its calls.
+        body_assignment: of that record's partition, under which it arrived.
         flight: who waits for it; None where it is not shared, and ``work`` is the only one.
         lane: its class and floor.
         deadline_at: what it is sorted by.
@@ -99,6 +100,7 @@ class Errand:
     """
 
     __slots__ = (
+        "body_assignment",
         "body_of",
         "budget_seconds",
         "call_id",
@@ -121,9 +123,9 @@ class Errand:
         "work",
     )
 
-    def __init__(self, work: Work, *, body_of: RecordId | None = None) -> None:
+    def __init__(self, work: Work) -> None:
         self.stand_for(work, (work.record.request_class, work.request.floor))
-        self.body_of = work.record if body_of is None else body_of
+        self.body_of, self.body_assignment = work.record, work.assignment
         self.flight: Flight | None = None
         self.is_refresh = False
         self.is_redelivery = work.is_redelivery
@@ -149,7 +151,8 @@ class Errand:
 
     def fork(self, work: Work) -> "Errand":
         """Begin another that goes on from where this one stands, for this work."""
-        own = Errand(work, body_of=self.body_of)
+        own = Errand(work)
+        own.body_of, own.body_assignment = self.body_of, self.body_assignment
         own.standing, own.next_tier, own.ready_at = self.standing, self.next_tier, self.ready_at
         own.executions, own.retries, own.tried = self.executions, self.retries, set(self.tried)
         own.call_seconds, own.reason, own.fits_full = self.call_seconds, self.reason, self.fits_full
