@@ -100,7 +100,8 @@ Said = tuple[tuple[object, ...], tuple[float, ...]]
 
 def rounded(mark: Mark) -> Mark:
     """One shell's clock counts from an epoch, the other's from zero; the last digits of the sums differ."""
-    return mark._replace(progress=replace(mark.progress, newest_at=round(mark.progress.newest_at, 4)))
+    newest_at = mark.progress.newest_at % 1_800_000_000.0
+    return mark._replace(progress=replace(mark.progress, newest_at=round(newest_at, 4)))
 
 
 def said(action: Action, now: float) -> Said | None:
