@@ -110,9 +110,13 @@ class Quarantine:
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
         """Own them no longer."""
-        gone = frozenset(partitions)
+        gone = self._wards.keys() & partitions
+        if not gone:
+            return
         for partition in gone:
-            self._wards.pop(partition, None)
+            del self._wards[partition]
+        self._dues = [due for due in self._dues if due[1].partition not in gone]
+        heapq.heapify(self._dues)
         self._poison = {record for record in self._poison if record.partition not in gone}
         if self._alone is not None and self._alone.partition in gone:
             self._alone = None

@@ -252,6 +252,17 @@ def test_who_wants_the_same_as_one_that_is_out_goes_with_it_and_needs_no_turn_of
     assert {end.ending.outcome for end in worker.ends.values()} == {Outcome.OK}
 
 
+def test_who_wants_the_same_and_is_in_a_greater_hurry_joins_the_call_of_the_one_before_it():
+    worker = Worker({PLACE: died(highest_started=50)})
+    worker.arrive(PLACE, 0, key="k")
+    worker.budget = 10
+    worker.arrive(PLACE, 1, key="k")
+    worker.committed()
+    (leader,) = worker.calls
+    worker.finish(leader)
+    assert len(worker.ends) == 2
+
+
 def test_who_wants_the_same_as_a_suspect_does_not_go_before_it():
     worker = Worker({PLACE: died(highest_started=0, crashes=2), PLACES[1]: died(crashes=2)})
     worker.arrive(PLACES[1], 0, key="k")
@@ -314,6 +325,16 @@ def test_who_waits_in_quarantine_goes_with_its_partition_and_at_a_drain(event):
     assert worker.forgotten == records
     worker.committed()
     assert not worker.calls
+
+
+def test_who_has_gone_with_its_partition_wakes_nobody_any_more():
+    worker = Worker({PLACE: died(highest_started=5)}, budget=5)
+    worker.arrive(PLACE, 0)
+    worker.send(Revoked(frozenset({PLACE}), 0.0))
+    worker.now = 10.0
+    worker.send(Tick())
+    at = worker.machine.next_wakeup()
+    assert at is None or at > worker.now
 
 
 def test_what_the_last_owner_has_finished_is_not_run_again():

@@ -415,6 +415,7 @@ class StageMachine:
             if work.has_begun or work.errand is not None:
                 continue  # with one before it
             self._admit(work)
+            self._dispatch()  # whom a permit was given is called, before others join it
             for other in self._alike.pop(work.request.key, ()):
                 is_here = self._work.get(other.record) is other and self._quarantine.is_waiting(other.record)
                 if is_here and self._needs_no_call(other):
