@@ -20,7 +20,8 @@ from .conftest import Listener, marks, until
 from .mock_cluster import Api, Error, MockCluster, mock_cluster
 
 BATCH = Partition("batch", 0)
-BOUNDS = WatchdogSettings(rebuild_seconds=6.0, exit_seconds=14.0)
+BOUNDS = WatchdogSettings(rebuild_seconds=9.0, exit_seconds=20.0)
+"""Above what a gain may wait for its first commit (five seconds), or that wait would pass for a rest."""
 pytestmark = pytest.mark.timeout(90)
 
 
