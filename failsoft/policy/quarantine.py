@@ -83,6 +83,8 @@ class Quarantine:
 
     def __init__(self) -> None:
         self._wards: dict[Partition, _Ward] = {}
+        self._suspected: dict[Partition, _Ward] = {}
+        """Those of them that may have suspects."""
         self._poison: set[RecordId] = set()
         self._dues: list[tuple[float, RecordId]] = []
         """When each has to be let out, a heap; also of those who are out already."""
@@ -104,7 +106,10 @@ class Quarantine:
             return
         suspects_until = progress.highest_started if progress.crashes > 1 else progress.offset - 1
         wary_until = max(progress.highest_started + 1, progress.offset + WARY_RECORDS)
-        self._wards[partition] = _Ward(suspects_until, progress.highest_started, wary_until, now + PEACE_SECONDS)
+        ward = _Ward(suspects_until, progress.highest_started, wary_until, now + PEACE_SECONDS)
+        self._wards[partition] = ward
+        if progress.crashes > 1:
+            self._suspected[partition] = ward
         if progress.poison is not None:
             self._poison.add(RecordId(*partition, progress.poison))
 
@@ -115,6 +120,7 @@ class Quarantine:
             return
         for partition in gone:
             del self._wards[partition]
+            self._suspected.pop(partition, None)
         self._dues = [due for due in self._dues if due[1].partition not in gone]
         heapq.heapify(self._dues)
         self._poison = {record for record in self._poison if record.partition not in gone}
@@ -154,9 +160,12 @@ class Quarantine:
 
     def name_next(self, low_watermarks: Callable[[Partition], int], *, now: float) -> list[Partition]:
         """Choose whose turn it is: of these partitions a commit is due that names them."""
-        suspected = [place for place, ward in self._wards.items() if ward.has_suspects(low_watermarks(place), now)]
-        if suspected:
-            return self._name_alone(suspected)
+        if self._suspected:  # watermarks and time only go on: who has none has none any more
+            self._suspected = {
+                place: ward for place, ward in self._suspected.items() if ward.has_suspects(low_watermarks(place), now)
+            }
+        if self._suspected:
+            return self._name_alone()
         return [partition for partition, ward in self._wards.items() if self._name_crowd(ward)]
 
     def committed(self, marks: Marks) -> list[RecordId]:
@@ -192,20 +201,22 @@ class Quarantine:
             partition for partition, ward in self._wards.items() if ward.is_harmless(low_watermarks(partition), now)
         ]
         waited = {name: [RecordId(*name, offset) for offset in self._wards[name].waiting] for name in harmless}
-        self.revoke(harmless)
+        if harmless:
+            self.revoke(harmless)
         return waited
 
     def due_at(self, now: float) -> float:
         """When time alone may let somebody out; infinite if it does not."""
+        if not self._wards:
+            return math.inf
         peace = min((ward.peace_at for ward in self._wards.values() if ward.peace_at > now), default=math.inf)
         return min(peace, self._dues[0][0]) if self._dues else peace
 
-    def _name_alone(self, suspected: list[Partition]) -> list[Partition]:
+    def _name_alone(self) -> list[Partition]:
         """One suspect, when nothing else is out."""
         if any(ward.under_way for ward in self._wards.values()):
             return []
-        for partition in suspected:
-            ward = self._wards[partition]
+        for partition, ward in self._suspected.items():
             offset = next(iter(ward.waiting), None)
             if offset is not None and offset <= ward.suspects_until:
                 ward.named.add(offset)
@@ -215,7 +226,9 @@ class Quarantine:
 
     def _name_crowd(self, ward: _Ward) -> bool:
         room = CROWD - ward.under_way
-        chosen = [offset for offset in islice(ward.waiting, CROWD) if offset not in ward.named][: max(room, 0)]
+        if room <= 0 or len(ward.waiting) == len(ward.named):  # who is named waits still
+            return False
+        chosen = [offset for offset in islice(ward.waiting, CROWD) if offset not in ward.named][:room]
         ward.named.update(chosen)
         return bool(chosen)
 

@@ -36,7 +36,7 @@ _OFFSETS = (
         "lets suspects out beside each other",
         "failsoft/policy/quarantine.py",
         "if any(ward.under_way for ward in self._wards.values()):",
-        "if any(self._wards[place].under_way for place in suspected):",
+        "if any(ward.under_way for ward in self._suspected.values()):",
         ("tests/policy/test_quarantine.py",),
     ),
     Mutant(

@@ -67,6 +67,9 @@ _FALLBACK_REASONS = {
     Verdict.BROKEN: Reason.ENDPOINT_ERROR,
 }
 
+_MOVE_WATCHED = {Arrived, Published, Committed, Assigned, Revoked, DrainRequested}
+"""What may give somebody in quarantine his turn, beside time."""
+
 
 class StageMachine:
     """Decides everything that one worker of one stage does. Values in, values out.
@@ -97,6 +100,8 @@ class StageMachine:
         self._commit_at = float("-inf")
         self._look_at = math.inf
         """When time alone may change what becomes of those who wait, or are called."""
+        self._watch_at = math.inf
+        """When time alone may let somebody out of quarantine."""
         self._is_draining = False
         self._now = 0.0
         self._actions: list[Action] = []
@@ -120,16 +125,15 @@ class StageMachine:
         self._now = now
         self._handlers[type(event)](event)
         is_watching = bool(self._quarantine)
-        if is_watching:
+        if is_watching and (type(event) in _MOVE_WATCHED or now >= self._watch_at):
             self._watch()
         if is_watching or type(event) is not Published:  # else it changes nothing for those who wait
             if self._calls.are_shared:
                 self._part()
             self._sync()
             self._dispatch()
-            self._look_at = min(
-                self._dispatcher.next_wakeup(), self._calls.parts_at, self._quarantine.due_at(self._now)
-            )
+            self._watch_at = self._quarantine.due_at(now)
+            self._look_at = min(self._dispatcher.next_wakeup(), self._calls.parts_at, self._watch_at)
         if now >= self._commit_at:
             self._commit()
         actions, self._actions = self._actions, []
