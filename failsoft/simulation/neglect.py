@@ -12,7 +12,8 @@ A judge who asks the machine what it believes would excuse its errors. So the ju
 where there is no doubt: of a tier that never failed, was slow, was busy or was cut at this worker, nor had its breaker moved
 by anybody, or has answered well for longer than any ramp since; and of a request that leaves twice the longest call that the
 worker has seen, or was told to expect.
-What may share another's execution or answer is left out: it waits for no permit.
+What may share another's execution or answer is left out: it waits for no permit. So is what came of a partition whose last owner
+has died: it may wait for its turn in quarantine.
 """
 
 import math
@@ -21,7 +22,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from failsoft.policy.deadline import grant
-from failsoft.policy.events import CallFinished, DrainRequested, Event, Published, RegisterSeen, Revoked, Verdict
+from failsoft.policy.events import (
+    Assigned,
+    CallFinished,
+    DrainRequested,
+    Event,
+    Published,
+    RegisterSeen,
+    Revoked,
+    Verdict,
+)
 from failsoft.policy.latency import PRIOR_SIGMA
 from failsoft.policy.outcome import Ending, Reason
 from failsoft.policy.permission import SLOW_FACTOR
@@ -91,6 +101,7 @@ class _WorkerBook:
         """By the event that is being dealt with; one that brought the record finds no one waiting."""
         self.contents: dict[int, RecordId] = {}
         self.passed_over = dict.fromkeys(self.waiting, 0.0)
+        self.wary: set[Partition] = set()
         self.is_draining = False
 
     def all_waiting(self) -> Iterator[Waiting]:
@@ -126,7 +137,7 @@ class Neglect:
         if first != record:  # they may share, and the first takes on the deadline of whoever joins it
             book.waiting[first.request_class].pop(first, None)
             return
-        if is_called or record in book.ended_at_once:
+        if is_called or record in book.ended_at_once or record.partition in book.wary:
             return
         known = self._classes[record.request_class]
         granted = grant(
@@ -165,6 +176,9 @@ class Neglect:
         match event:
             case RegisterSeen():
                 self._hear(book, event)
+            case Assigned():
+                book.wary -= event.positions.keys()
+                book.wary |= {partition for partition, progress in event.positions.items() if progress.crashes}
             case Revoked():
                 self._forget(book, event.partitions)
             case DrainRequested():
