@@ -145,7 +145,7 @@ class Invariants:
     def handled(self, shell: Shell, event: Event) -> None:
         """Work that was lost with its partition is over; if the record comes back, it is counted anew."""
         match event:
-            case Arrived(record=record) if record in self._sent:
+            case Arrived(record=record) if record in self._sent and not self._is_done(record):
                 is_called = record in self._calls[shell.name]
                 self._neglect.arrived(shell, record, *self._sent[record], is_called=is_called)
             case Revoked():
@@ -155,6 +155,10 @@ class Invariants:
                 tried = self._tried[shell.name]
                 tried -= {key for key in tried if key[0].partition in event.partitions}
         self._neglect.handled(shell, event)
+
+    def _is_done(self, record: RecordId) -> bool:
+        """Whether its result stands in the log: a worker that remembers it need not run it again."""
+        return self._sent[record][1].ask.number in self._with_result
 
     # In the end.
 
