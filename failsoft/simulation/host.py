@@ -9,6 +9,9 @@ from failsoft.simulation.engine import Engine
 from failsoft.simulation.process import Process
 from failsoft.simulation.shell import Watch
 
+RESTART_SECONDS = 1.0
+"""How often whoever starts processes looks whether the one that was told to end has ended."""
+
 
 class Wire:
     """The network between a host and the broker.
@@ -99,10 +102,16 @@ class Host:
             self.process.shell.die()
 
     def restart(self) -> None:
-        """Start a process where none runs; one that was to die and has not done enough for it is killed first."""
+        """Start a process where none runs, or when the one that drains has ended.
+
+        One that was to die and has not done enough for it is killed first.
+        """
         if self.process is not None and self.process.shell.dies_in is not None:
             self.process.shell.die()
-        self.start()
+        if self.process is not None and self.is_running and self.process.is_draining:
+            self._engine.after(RESTART_SECONDS, self.restart)
+        else:
+            self.start()
 
     def freeze(self, seconds: float) -> None:
         """Let the process stand still for so long: it does not know that it did."""

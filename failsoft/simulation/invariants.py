@@ -145,8 +145,8 @@ class Invariants:
     def handled(self, shell: Shell, event: Event) -> None:
         """Work that was lost with its partition is over; if the record comes back, it is counted anew."""
         match event:
-            case Arrived(record=record) if record in self._sent and not self._is_done(record):
-                is_called = record in self._calls[shell.name]
+            case Arrived(record=record) if record in self._sent:
+                is_called = record in self._calls[shell.name] or self._is_done(record)
                 self._neglect.arrived(shell, record, *self._sent[record], is_called=is_called)
             case Revoked():
                 calls = self._calls[shell.name]

@@ -131,7 +131,7 @@ class Neglect:
     # The shells say.
 
     def arrived(self, shell: Shell, record: RecordId, appended_at: float, sent: Sent, *, is_called: bool) -> None:
-        """A worker has taken a record; it may have called somebody for it at once."""
+        """A worker has taken a record; it may have called somebody for it at once, or know that it was ended before."""
         book = self._books[shell.name]
         first = book.contents.setdefault(sent.ask.content, record)
         if first != record:  # they may share, and the first takes on the deadline of whoever joins it

@@ -75,6 +75,7 @@ class Process:
     ) -> None:
         self.shell = Shell(engine, settings, models, owner=self, watches=watches, name=name)
         self.clock_offset = ClockOffset()
+        self.is_draining = False
         self._cluster = cluster
         self._link = link
         self._skew_seconds = skew_seconds
@@ -97,6 +98,7 @@ class Process:
 
     def drain(self) -> None:
         """Take nothing more, finish what has begun, commit, leave."""
+        self.is_draining = True
         self.shell.feed(DrainRequested())
         self._leave_when_drained(self.shell.now + DRAIN_SECONDS)
 

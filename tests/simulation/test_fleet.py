@@ -12,7 +12,7 @@ import pytest
 from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition
 from failsoft.simulation.endpoints import Condition
-from failsoft.simulation.faults import Crash, CutOff, Drain, Fault, Freeze, ModelFault
+from failsoft.simulation.faults import BrokerDown, Crash, CutOff, Drain, Fault, Freeze, ModelFault
 from failsoft.simulation.fleet import Fleet
 from failsoft.simulation.scenarios import CAPACITY, FULL, named
 from failsoft.simulation.workload import Phase
@@ -65,6 +65,18 @@ def test_a_killed_worker_costs_its_partitions_the_session_timeout_and_no_request
     assert delayed
     assert max(end.at for end in delayed) < 5 + 6 + 5
     assert fleet.cluster.group.generation >= 2
+
+
+def test_workers_that_drain_while_the_broker_is_down_are_started_again_when_they_have_ended():
+    plan = named("steady").plan
+    drains = [Drain(5.5, 1.0, host) for host in range(plan.hosts)]
+    fleet = Fleet(
+        replace(plan, phases=[Phase(CAPACITY, 0, 15)], faults=[BrokerDown(5, 4), *drains]),
+        lambda part: random.Random(f"1 {part}"),
+    )
+    fleet.run()
+    assert fleet.invariants.broken == []
+    assert {host.lives for host in fleet.hosts} == {2}
 
 
 def test_a_drained_worker_hands_over_without_a_pause_and_without_a_repeat():
