@@ -1,6 +1,7 @@
 """What the machine tells the shell to do. Actions carry instants, not durations, so that two shells agree to the last digit."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from failsoft.policy.answers import AnswerName
 from failsoft.policy.outcome import Ending
@@ -9,8 +10,7 @@ from failsoft.policy.register import Register
 from failsoft.policy.request import RecordId
 
 
-@dataclass(frozen=True, slots=True)
-class StartCall:
+class StartCall(NamedTuple):
     """Call this tier with this record's body. Ends with a CallFinished, whatever happens.
 
     The shell ends the call itself at ``window_ends_at`` and reports TIMEOUT. After ``deadline_at`` an answer is of use to nobody.
@@ -33,8 +33,7 @@ class CancelCall:
     call_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(NamedTuple):
     """This is the end of the record: publish it, and report Published when it is acknowledged.
 
     Attributes:

@@ -13,7 +13,7 @@ Ten minutes: at 50 parts per million, a bad quartz, the clocks drift 30 ms apart
 """
 
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 HORIZON_SECONDS = 600.0
 SLOT_SECONDS = 10.0
@@ -21,8 +21,7 @@ SLOT_SECONDS = 10.0
 RESOLUTION_SECONDS = 0.001
 
 
-@dataclass(frozen=True, slots=True)
-class _Interval:
+class _Interval(NamedTuple):
     slot: int
     low: float
     high: float

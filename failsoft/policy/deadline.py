@@ -20,7 +20,7 @@ What one execution may take of it is in :mod:`failsoft.policy.tiers`. Source: Fi
 travel together), gRPC's A6 (the deadline spans all attempts), research/algorithms.md §1.1.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 GRACE_SECONDS = 0.05
 """A request counts as expired on arrival only when it is late by more than this: below, the clocks decide, not the wait."""
@@ -29,8 +29,7 @@ SUSPECT_SECONDS = 60.0
 """A sender's and the broker's clock that differ by more do not agree on the time at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """The sender's words on the deadline, as found on the record. Wall clock instants in epoch seconds, None if not said.
 
     Attributes:
@@ -46,8 +45,7 @@ class Stamp:
     timeout_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(NamedTuple):
     """The deadline of one request, read once, at arrival.
 
     Attributes:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from failsoft.policy.deadline import Stamp
 from failsoft.policy.progress import Marks, Progress
@@ -28,8 +29,7 @@ class Verdict(Enum):
     """The endpoint's permanent fault: 401, 403, 404, garbage. Next tier."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(NamedTuple):
     """A record was taken from the log.
 
     Attributes:
@@ -59,8 +59,7 @@ class Arrived:
     is_malformed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CallFinished:
+class CallFinished(NamedTuple):
     """A call ended, with an answer or without; one that was cancelled reports too, as TIMEOUT.
 
     Attributes:
@@ -85,8 +84,7 @@ class SlotFreed:
     call_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """The result of this record is acknowledged by the broker: its offset is done."""
 
     record: RecordId

@@ -16,14 +16,13 @@ to take one in and let it go again.
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
+from typing import NamedTuple
 
 from failsoft.policy.request import ClassName, RecordId
 
 
-@dataclass(frozen=True, slots=True)
-class Waiter:
+class Waiter(NamedTuple):
     """One request that waits for an answer.
 
     Attributes:

@@ -1,6 +1,5 @@
 """What a decision may look at of a request. The body never enters the machine; the shell keeps it under the record's name."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 ClassName = str
@@ -27,8 +26,7 @@ class RecordId(NamedTuple):
         return Partition(self.request_class, self.number)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request as the policies see it.
 
     Attributes:

@@ -7,7 +7,7 @@ message travels is the caller's business. Nothing is said while the broker is do
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from failsoft.policy.deadline import Stamp
 from failsoft.policy.outcome import Ending
@@ -24,8 +24,7 @@ EPOCH = 1_800_000_000.0
 PRODUCER_RETRY_SECONDS = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """One request as its record says it."""
 
     ask: Ask

@@ -9,7 +9,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from failsoft.policy.actions import Publish, StartCall
 from failsoft.policy.events import Event, Verdict
@@ -24,8 +24,7 @@ LEVEL_VALUES = {1: 1.0, 2: 0.7, 3: 0.2}
 """What an answer in time is worth (research/policy-lab.md)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """One request and its visible end."""
 
     ask: Ask
@@ -48,8 +47,7 @@ class Ended:
         return LEVEL_VALUES[self.ending.level or 3] if self.is_in_time else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Called:
+class Called(NamedTuple):
     """One call that is over."""
 
     request_class: ClassName

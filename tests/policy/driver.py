@@ -7,7 +7,6 @@ else, the end of a call at its window too, happens when the script says so.
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from failsoft.policy.actions import Action, CancelCall, Commit, Forget, Publish, Release, StartCall, StoreAnswer
@@ -127,7 +126,7 @@ class Driver:
         record = RecordId(*partition, self._offsets[partition])
         self._offsets[partition] += 1
         arrival = self.arrival(record, budget=budget, age=age, floor=floor, size=size, is_malformed=is_malformed)
-        self.send(replace(arrival, key=key, max_stale_seconds=max_stale, tenant=tenant))
+        self.send(arrival._replace(key=key, max_stale_seconds=max_stale, tenant=tenant))
         return record
 
     def arrival(

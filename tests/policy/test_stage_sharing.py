@@ -1,7 +1,5 @@
 """Equal requests in the stage: one execution for all of them, each with its own end; answers of the past; who is shed."""
 
-from dataclasses import replace
-
 import pytest
 
 from failsoft.policy.actions import CancelCall, Forget, Release
@@ -213,7 +211,7 @@ def test_the_leader_that_comes_back_joins_the_execution_that_has_its_body_and_th
     lost = frozenset(partition for partition in driver.partitions if partition.number == 0)
     driver.send(Revoked(lost, 0.5))
     driver.send(Assigned(dict.fromkeys(lost, Progress(0)), 2, 1.0))
-    driver.send(replace(driver.arrival(leader), key="k"))
+    driver.send(driver.arrival(leader)._replace(key="k"))
     assert driver.released == [follower]
     driver.finish(leader, after=0.1)
     assert outcomes(driver, leader, follower) == [Outcome.OK, Outcome.OK]
@@ -228,7 +226,7 @@ def test_what_comes_back_to_a_worker_that_drains_is_forgotten_but_for_a_body_tha
     driver.send(DrainRequested())
     driver.send(Revoked(lost, 0.5))
     driver.send(Assigned(dict.fromkeys(lost, Progress(0)), 2, 1.0))
-    assert driver.send(replace(driver.arrival(leader), key="k")) == [Forget(leader, keeps_body=True)]
+    assert driver.send(driver.arrival(leader)._replace(key="k")) == [Forget(leader, keeps_body=True)]
 
 
 def test_the_last_waiter_gone_the_call_is_cancelled_and_publishes_nothing():
@@ -374,7 +372,7 @@ def test_who_has_joined_a_renewal_keeps_it_when_its_partition_goes_and_comes_bac
     assert not driver.cancelled
     driver.send(Assigned(dict.fromkeys(lost, Progress(served.offset)), 2, 1.0))
     driver.wait(0.02)
-    driver.send(replace(driver.arrival(served), key="k"))
+    driver.send(driver.arrival(served)._replace(key="k"))
     driver.finish(served, after=0.1)
     assert driver.ending(joined).tier == "large"
     assert [publish.ending.is_stale for publish in driver.publishes[served]] == [True, False]

@@ -57,7 +57,7 @@ class Shell:
 
 def call(**changes: Any) -> StartCall:
     started = StartCall(1, RECORD, "full", window_ends_at=2.0, deadline_at=10.0, execution=1, assignment=1)
-    return replace(started, **changes)
+    return started._replace(**changes)
 
 
 @pytest.fixture
