@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check bench lab mutants format schemas lock clean
+.PHONY: demo test check bench faults kills fuzz lab mutants format schemas lock clean
 
 demo: .venv/.installed ## the main job, on a real Kafka of its own: see README
 	$(BIN)/failsoft demo $(ARGS)
@@ -27,6 +27,16 @@ check: .venv/.installed ## lint, types, rules of dependency, schema drift
 bench: .venv/.installed ## figures, each as a table and as JSON in bench/results; on a machine that does nothing else
 	$(BIN)/python bench/machine.py
 	$(BIN)/python bench/isolation.py
+	$(BIN)/python bench/memory.py
+
+faults: .venv/.installed ## real brokers and workers under seeded faults: ARGS='--minutes 20 --seed 1'
+	$(BIN)/failsoft faults $(ARGS)
+
+kills: .venv/.installed ## a hundred ends of workers in all states of the broker, fifty frozen workers: 40 minutes
+	FAILSOFT_FAULTS=whole $(BIN)/python -m pytest tests/faults tests/endpoints/test_processes.py
+
+fuzz: .venv/.installed ## bytes that nobody should send, at all decoders: ARGS='--seconds 60'
+	$(BIN)/python -m tests.wire.fuzz $(ARGS)
 
 lab: .venv/.installed ## the rule that chooses tiers, against its bound, with every seed: 4 minutes
 	FAILSOFT_LAB=whole $(BIN)/python -m pytest tests/simulation/test_policy_lab.py $(ARGS)
