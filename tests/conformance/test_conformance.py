@@ -408,6 +408,11 @@ class Heir(Listener):
         self.left |= positions
 
 
+def nameless(progress: Progress) -> Progress:
+    """Without the name of the log: the broker in memory gives its logs none."""
+    return replace(progress, log="")
+
+
 @on_both()
 async def test_what_a_commit_says_beside_the_offset_comes_to_the_next_owner(stand):
     first, heir = Listener(), Heir()
@@ -417,7 +422,7 @@ async def test_what_a_commit_says_beside_the_offset_comes_to_the_next_owner(stan
     assert await inbox.commit({BATCH: Mark(first.owned[BATCH], said)}) == {BATCH}
     await inbox.stop()
     await stand.owning(heir)
-    assert heir.left == {
+    assert {place: nameless(left) for place, left in heir.left.items()} == {
         BATCH: replace(said, is_clean=False),
         Partition("interactive", 0): Progress(0, is_clean=False, crashes=1),
     }
@@ -459,7 +464,7 @@ async def test_what_stands_beside_a_commit_past_the_end_of_the_log_is_void(stand
     await inbox.commit({BATCH: Mark(first.owned[BATCH], said)})
     await inbox.stop()
     await stand.owning(heir)
-    assert heir.left[BATCH] == Progress(0, is_clean=False)
+    assert nameless(heir.left[BATCH]) == Progress(0, is_clean=False)
 
 
 # Beginning and ending.

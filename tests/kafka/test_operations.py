@@ -34,7 +34,7 @@ async def test_offsets_are_forgotten_for_the_partitions_named_and_only_while_nob
     await inbox.stop()
     await operations.forget_offsets(stage.connection, group, [(topic, 0)])
     left = await operations.committed(stage.connection, group)
-    assert {place: found.offset for place, found in left.items()} == {(topic, 1): 2}
+    assert {place: found.offset for place, found in left.items() if place[0] == topic} == {(topic, 1): 2}
     assert await operations.log_bounds(stage.connection, {topic: 2}) == {(topic, 0): (0, 2), (topic, 1): (0, 2)}
 
 
