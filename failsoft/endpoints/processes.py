@@ -58,6 +58,8 @@ class ProcessEndpoint:
         self.limit = limit
         self._names = importable_name(function), None if warm_up is None else importable_name(warm_up)
         self._children: set[ChildProcess] = set()
+        self._dying: set[ChildProcess] = set()
+        """Killed, to be replaced, and not known to be gone yet."""
         self._lent: set[ChildProcess] = set()
         self._idle: asyncio.Queue[ChildProcess] = asyncio.Queue()
         self._replacing: set[asyncio.Task[None]] = set()
@@ -95,7 +97,7 @@ class ProcessEndpoint:
         """Kill the children."""
         for task in self._replacing:
             task.cancel()
-        children, self._children = self._children, set()
+        children, self._children = self._children | self._dying, set()
         ending = [asyncio.create_task(child.kill()) for child in children]
         if left := [*self._replacing, *ending]:
             await asyncio.wait(left, timeout=CLOSE_SECONDS)
@@ -128,12 +130,14 @@ class ProcessEndpoint:
         if child not in self._children:
             return  # it is being replaced, or all is closed
         self._children.discard(child)
+        self._dying.add(child)
         task = asyncio.get_running_loop().create_task(self._replace(child, over))
         self._replacing.add(task)
         task.add_done_callback(self._replacing.discard)
 
     async def _replace(self, child: ChildProcess, over: "asyncio.Future[None] | None") -> None:
         await child.kill()
+        self._dying.discard(child)
         for pause_seconds in itertools.chain(PAUSES_SECONDS, itertools.repeat(PAUSES_SECONDS[-1])):
             if await self._is_started():
                 break
