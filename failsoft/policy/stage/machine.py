@@ -216,7 +216,7 @@ class StageMachine:
         if self._quarantine.is_poison(work.record):
             self._end(work, Outcome.FAILED, Reason.POISON, dead_letter=True)
         elif self._quarantine and self._needs_no_call(work):
-            pass
+            pass  # it goes with another, or is answered already
         elif not self._quarantine.holds(work.record, until=until):
             self._admit(work)
         elif work.request.key is not None:
