@@ -1,7 +1,10 @@
 """What holds for every test. `pytest --hypothesis-profile=thorough` looks for what the fixed examples of `ci` do not find."""
 
+import gc
 import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The same examples every time: a red test is then a change of ours and never luck. No deadlines: machines are shared.
@@ -12,3 +15,10 @@ settings.load_profile("ci")
 # A shell starts its background jobs with SIGINT ignored, and every command that a test starts would inherit that: Ctrl-C would
 # then stop nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leaks_are_found_where_they_were_made() -> Iterator[None]:
+    """What a module left open is an error of its own last test, and not of whichever test the collector runs in later."""
+    yield
+    gc.collect()

@@ -28,6 +28,7 @@ from failsoft.catalogue import (
     diff,
     pipeline_prefix,
 )
+from failsoft.kafka import private
 from failsoft.kafka.connection import Connection
 from failsoft.kafka.logs import hold_back_aiokafka
 from failsoft.kafka.settings import BOOTSTRAP_VARIABLE
@@ -73,8 +74,8 @@ class Admin:
     def __init__(self, connection: Connection) -> None:
         hold_back_aiokafka()
         self._connection = connection
-        self._client = AIOKafkaAdminClient(
-            **connection.client_options(), request_timeout_ms=int(REQUEST_TIMEOUT_SECONDS * 1000)
+        self._client = private.tidy(
+            AIOKafkaAdminClient(**connection.client_options(), request_timeout_ms=int(REQUEST_TIMEOUT_SECONDS * 1000))
         )
 
     async def __aenter__(self) -> Self:

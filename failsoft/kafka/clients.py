@@ -35,7 +35,7 @@ async def connected_consumer(connection: Connection, **options: Any) -> AIOKafka
     """Return a started consumer without topics; raises EnvironmentFailure when no broker answers."""
     hold_back_aiokafka()
     settings = connection.client_options() | {"enable_auto_commit": False, "auto_offset_reset": "earliest"} | options
-    consumer = AIOKafkaConsumer(**settings)
+    consumer = private.tidy(AIOKafkaConsumer(**settings))
     try:
         await consumer.start()
     except BaseException as error:
@@ -64,7 +64,7 @@ async def partition_counts(connection: Connection, topics: Iterable[str]) -> dic
     """
     hold_back_aiokafka()
     wanted = sorted(set(topics))
-    admin = AIOKafkaAdminClient(**connection.client_options())
+    admin = private.tidy(AIOKafkaAdminClient(**connection.client_options()))
     try:
         await admin.start()
         counts = await _counts(admin, wanted)

@@ -161,7 +161,9 @@ async def forget_offsets(connection: Connection, group: str, places: Collection[
 @asynccontextmanager
 async def _admin(connection: Connection) -> AsyncIterator[AIOKafkaAdminClient]:
     hold_back_aiokafka()
-    admin = AIOKafkaAdminClient(**connection.client_options(), request_timeout_ms=int(ANSWER_SECONDS * 1000))
+    admin = private.tidy(
+        AIOKafkaAdminClient(**connection.client_options(), request_timeout_ms=int(ANSWER_SECONDS * 1000))
+    )
     try:
         async with asyncio.timeout(2 * ANSWER_SECONDS):
             await admin.start()

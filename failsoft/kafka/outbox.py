@@ -304,7 +304,7 @@ class Outbox:
 
     async def _connected(self) -> _Line:
         hold_back_aiokafka()
-        producer = AIOKafkaProducer(**self._connection.client_options() | OPTIONS)
+        producer = private.tidy(AIOKafkaProducer(**self._connection.client_options() | OPTIONS))
         try:
             async with asyncio.timeout(self._attempt_seconds):
                 await producer.start()

@@ -1,6 +1,6 @@
 """Every touch of aiokafka's private parts, in one place, with a contract test that fails on upgrade.
 
-aiokafka 0.14 lacks four things that correctness here rests on (research/kafka.md F1 to F4, measured on Kafka 4.4):
+aiokafka 0.14 lacks five things that correctness here rests on (research/kafka.md F1 to F4, measured on Kafka 4.4):
 
 * ``commit()`` stamps offsets with whatever generation the member has at that moment, even none at all, and waits behind
   JoinGroup on the coordination connection. ``fenced_commit`` sends the generation and member id that the work belongs to, on
@@ -8,16 +8,18 @@ aiokafka 0.14 lacks four things that correctness here rests on (research/kafka.m
 * a heartbeat that is answered with an error ends heartbeats for good; only ``request_rejoin`` brings them back.
 * ``committed()`` asks for one partition a request; ``fetch_committed`` for all at once.
 * ``stop()`` may wait for ever when the broker is gone; ``abandon_*`` give everything up in bounded time.
+* a client that is given up while it connects forgets that connection, and leaves it open; one that is ``tidy`` does not.
 """
 
 # ruff: noqa: SLF001 - private members are what this module is for
 
 import asyncio
 import inspect
+import traceback
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -29,6 +31,8 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.protocol.commit import OffsetCommitRequest
+
+C = TypeVar("C", AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClient)
 
 CANCEL_ROUNDS = 10
 ROUND_SECONDS = 0.1
@@ -172,6 +176,48 @@ async def abandon_producer(producer: AIOKafkaProducer) -> None:
     task = producer._sender.sender_task
     await end([] if task is None else [task])
     await _disconnect(producer.client)
+
+
+class _Tidy(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no types
+    """Closes also what aiokafka loses sight of while it connects."""
+
+    _is_closed = False
+
+    async def bootstrap(self) -> None:
+        """Until the cluster's answer is there, aiokafka holds the connection in a local variable only."""
+        try:
+            await super().bootstrap()
+        except asyncio.CancelledError as cancelled:
+            for frame, _ in traceback.walk_tb(cancelled.__traceback__):
+                connection = frame.f_locals.get("bootstrap_conn")
+                if connection is not None:
+                    connection.close()
+            raise
+
+    async def close(self) -> None:
+        self._is_closed = True
+        await super().close()
+
+    async def _get_conn(self, node_id: Any, **options: Any) -> AIOKafkaConnection | None:
+        """Who asked before the client was closed may get a connection after it: that one is closed at once."""
+        connection = await super()._get_conn(node_id, **options)
+        if self._is_closed and connection is not None:
+            connection.close()
+            return None
+        return connection
+
+
+def tidy(client: C) -> C:
+    """Make a client that is not connected yet leave no connection behind when it is given up half way; returns it."""
+    match client:
+        case AIOKafkaClient():
+            inner = client
+        case AIOKafkaProducer():
+            inner = client.client
+        case _:
+            inner = client._client
+    inner.__class__ = _Tidy
+    return client
 
 
 async def _disconnect(client: AIOKafkaClient) -> None:

@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
+from failsoft.kafka import private
 from failsoft.kafka.connection import Connection
 
 POLL_SECONDS = 0.05
@@ -39,7 +40,7 @@ async def _answer(connection: Connection) -> None:
 
 async def _brokers(connection: Connection) -> int:
     """Return how many brokers the cluster names; none while it cannot be asked."""
-    client = AIOKafkaClient(**connection.client_options())
+    client = private.tidy(AIOKafkaClient(**connection.client_options()))
     try:
         await client.bootstrap()
         return len(client.cluster.brokers())
@@ -51,7 +52,7 @@ async def _brokers(connection: Connection) -> int:
 
 async def cluster_is_whole(connection: Connection, topics: Collection[str], timeout_seconds: float) -> bool:
     """Return whether a broker answers in time, and every partition of these topics and of all commits is as it should be."""
-    admin = AIOKafkaAdminClient(**connection.client_options())
+    admin = private.tidy(AIOKafkaAdminClient(**connection.client_options()))
     try:
         async with asyncio.timeout(timeout_seconds):
             await admin.start()
