@@ -11,6 +11,7 @@ fetcher      one class's records, at the pace of whoever takes them
 outbox       sends until acknowledged; replaces a producer that cannot heal
 missing      a topic to send to that is not there: an outage, or a mistake
 results      results, each visible once
+view         a compacted topic, all of it and what comes
 raw          a topic as it stands in the log, repeats and all
 admin        topics: describe, plan, apply
 duty         what a watchdog looks at
@@ -26,6 +27,7 @@ from failsoft.kafka.listener import Fetched, InboxListener
 from failsoft.kafka.outbox import Acknowledged, Outbox, OutboxClosed, RecordRefused
 from failsoft.kafka.probe import cluster_is_whole
 from failsoft.kafka.results import ResultReader, ResultRecord
+from failsoft.kafka.view import View, ViewRecord
 
 __all__ = [
     "Acknowledged",
@@ -40,6 +42,8 @@ __all__ = [
     "RecordRefused",
     "ResultReader",
     "ResultRecord",
+    "View",
+    "ViewRecord",
     "cluster_is_whole",
     "partition_counts",
 ]

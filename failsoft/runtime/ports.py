@@ -1,6 +1,6 @@
 """What the shell needs of Kafka, and no more: the real one has it, and so has the in-memory one of :mod:`failsoft.testing`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from failsoft.kafka import Acknowledged
@@ -45,3 +45,25 @@ class InboxPort(Protocol):
 
     def wake(self, request_class: ClassName) -> None:
         """Say that there may be room again."""
+
+
+class ViewPort(Protocol):
+    """A compacted topic as this process reads it. Whoever makes one says who takes its records."""
+
+    async def start(self) -> None:
+        """Begin to read; returns at once."""
+
+    async def caught_up(self, timeout_seconds: float = ...) -> bool:
+        """Wait until all is read that was there; False if that takes too long."""
+
+    def gain(self, numbers: Collection[int]) -> None:
+        """Read these partitions too."""
+
+    def lose(self, numbers: Collection[int]) -> None:
+        """Read these no more."""
+
+    async def failed(self) -> None:
+        """Wait until it ends on an error that is a bug, and raise it."""
+
+    async def stop(self) -> None:
+        """Read no more and close."""

@@ -7,21 +7,21 @@ Nothing here says what is right. A test that passes on one stand and fails on th
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import pytest
 
 from failsoft.catalogue import Catalogue, parse
-from failsoft.kafka import Inbox, Outbox, ResultRecord
+from failsoft.kafka import Inbox, Outbox, ResultRecord, View, ViewRecord
 from failsoft.kafka import private as privately
 from failsoft.kafka.connection import Connection
 from failsoft.kafka.results import ResultReader
 from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition
-from failsoft.runtime.ports import InboxPort, OutboxPort
+from failsoft.runtime.ports import InboxPort, OutboxPort, ViewPort
 from failsoft.simulation.world import Answer
-from failsoft.testing.memory import MemoryBroker, MemoryInbox, MemoryOutbox, MemoryResultReader
+from failsoft.testing.memory import MemoryBroker, MemoryInbox, MemoryOutbox, MemoryResultReader, MemoryView
 from failsoft.testing.virtual_clock import VirtualClock
 from failsoft.testing.virtual_time import run_in_virtual_time
 from tests.kafka.conftest import Listener, Stage, create_topics, until
@@ -75,6 +75,10 @@ class Stand(ABC):
     @abstractmethod
     def reader(self, **options: Any) -> ResultReader | MemoryResultReader:
         """A reader of the results, which has not been started."""
+
+    @abstractmethod
+    def view(self, take: Callable[[Sequence[ViewRecord]], None], **options: Any) -> ViewPort:
+        """A view of the topic of batch, which has not been started."""
 
     @abstractmethod
     def wall(self) -> float:
@@ -147,6 +151,9 @@ class MemoryStand(Stand):
     def reader(self, **options: Any) -> MemoryResultReader:
         return MemoryResultReader(self._broker, self.results, **options)
 
+    def view(self, take: Callable[[Sequence[ViewRecord]], None], **options: Any) -> MemoryView:
+        return MemoryView(self._broker, self.topics["batch"], take=take, **options)
+
     def wall(self) -> float:
         return self._clock.wall()
 
@@ -212,6 +219,9 @@ class KafkaStand(Stand):
 
     def reader(self, **options: Any) -> ResultReader:
         return ResultReader(self._stage.connection, self.results, **options)
+
+    def view(self, take: Callable[[Sequence[ViewRecord]], None], **options: Any) -> View:
+        return View(self._stage.connection, self.topics["batch"], take=take, **options)
 
     def wall(self) -> float:
         return time.time()
