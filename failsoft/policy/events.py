@@ -6,6 +6,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from failsoft.policy.deadline import Stamp
+from failsoft.policy.profile import Profile
 from failsoft.policy.progress import Marks, Progress
 from failsoft.policy.register import Register
 from failsoft.policy.request import ClassName, Partition, RecordId
@@ -159,6 +160,19 @@ class RegisterSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class LatencySeen:
+    """What the fleet has measured of one of its endpoints.
+
+    Attributes:
+        endpoint: which, ``<stage>/<tier>``, where this worker calls it.
+        profile: the durations of its latest calls, of all workers.
+    """
+
+    endpoint: str
+    profile: Profile
+
+
+@dataclass(frozen=True, slots=True)
 class DrainRequested:
     """Take nothing more; finish what is running and waiting, or leave it to the next owner."""
 
@@ -175,5 +189,6 @@ Event = (
     | Committed
     | BacklogSeen
     | RegisterSeen
+    | LatencySeen
     | DrainRequested
 )

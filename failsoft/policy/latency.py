@@ -5,6 +5,11 @@
 five minutes back; what is still missing is filled up from the prior. A quiet tier thus keeps its own past before it falls
 back on a guess, and a bad guess is outvoted after 30 calls.
 
+**Prior.** The fleet's profile where there is one, else the author's word, else a guess. The profile weighs as many calls as it
+speaks of, at most 30; what it lacks is filled up from the author's word. So a worker that has just started chooses as its
+neighbours do, and one that has calls of its own believes those. A profile has no age here: it is the last that anybody has
+measured, and the author's word is older still.
+
 **Censoring.** A call cut at its window was "at least that long". Leaving it out would make a hanging model look fast;
 counting it as an answer would let the window chase its own tail. So it counts in the quantiles that ask "will this be in
 time" and not in the mean and q99 of answers (research/policy-lab.md §5, "window cap").
@@ -12,8 +17,10 @@ time" and not in the mean and q99 of answers (research/policy-lab.md §5, "windo
 
 import math
 from collections import deque
+from typing import NamedTuple
 
 from failsoft.policy.histogram import LogHistogram
+from failsoft.policy.profile import Profile
 from failsoft.policy.speed import Speed
 
 SLOT_SECONDS = 10.0
@@ -38,6 +45,14 @@ class _Slot:
         self.censored = LogHistogram()
 
 
+class _Prior(NamedTuple):
+    """What to assume, and how many calls it takes to outvote that."""
+
+    answers: LogHistogram
+    everything: LogHistogram
+    samples: float
+
+
 class LatencyWindow:
     """The recent latency of one tier.
 
@@ -47,10 +62,12 @@ class LatencyWindow:
     """
 
     def __init__(self, prior_seconds: float, *, prior_samples: int = ENOUGH_SAMPLES) -> None:
-        self._prior_samples = prior_samples
-        self._prior = LogHistogram()
+        self._said = LogHistogram()
         for index in range(ENOUGH_SAMPLES):
-            self._prior.add(prior_seconds * math.exp(PRIOR_SIGMA * _normal(index)))
+            self._said.add(prior_seconds * math.exp(PRIOR_SIGMA * _normal(index)))
+        self._said_samples = prior_samples
+        self._prior = _Prior(self._said, self._said, prior_samples)
+        self._untold: Profile | None = None
         self._slots: deque[_Slot] = deque(maxlen=EXTENDED_SLOTS)
         self.slot_ends_at = -math.inf
         """Until then time alone does not move the figures."""
@@ -60,12 +77,32 @@ class LatencyWindow:
     def answered(self, seconds: float, *, now: float) -> None:
         """Record a call that ended with an answer."""
         self._slot(now).answers.add(seconds)
+        if self._untold is not None:
+            self._untold.answers.add(seconds)
         self._count_news()
 
     def cut(self, window_seconds: float, *, now: float) -> None:
         """Record a call that was cut at its window."""
         self._slot(now).censored.add(window_seconds)
+        if self._untold is not None:
+            self._untold.cut.add(window_seconds)
         self._count_news()
+
+    def fleet_seen(self, profile: Profile) -> None:
+        """Take what the fleet has measured for the prior."""
+        answers, everything = LogHistogram(), LogHistogram()
+        answers.merge(profile.answers)
+        everything.merge(profile.answers)
+        everything.merge(profile.cut)
+        for histogram in (answers, everything):
+            _fill_up(histogram, self._said, self._said_samples)
+        self._prior = _Prior(answers, everything, min(everything.count, ENOUGH_SAMPLES))
+        self._speed = None
+
+    def take_untold(self) -> Profile:
+        """What was recorded since this was last asked. Where nobody asks, nothing is kept for it: the first time it is empty."""
+        untold, self._untold = self._untold or Profile(), Profile()
+        return untold
 
     def speed(self, *, now: float) -> Speed:
         """The figures now. Recomputed when a slot ends or a twentieth of the samples is new."""
@@ -101,16 +138,18 @@ class LatencyWindow:
             everything.merge(slot.answers)
             everything.merge(slot.censored)
         samples = int(everything.count)
-        self._fill_up(answers)
-        self._fill_up(everything)
+        _fill_up(answers, self._prior.answers, self._prior.samples)
+        _fill_up(everything, self._prior.everything, self._prior.samples)
         q50, q70, q90, q95 = everything.quantiles((0.5, 0.7, 0.9, 0.95))
         (q99,) = answers.quantiles((0.99,))
         return Speed(answers.mean(), q50, q70, q90, q95, q99, samples)
 
-    def _fill_up(self, histogram: LogHistogram) -> None:
-        missing = self._prior_samples - histogram.count
-        if missing > 0:
-            histogram.merge(self._prior, missing / ENOUGH_SAMPLES)
+
+def _fill_up(histogram: LogHistogram, prior: LogHistogram, samples: float) -> None:
+    """Add to it from the prior until it holds so many."""
+    missing = samples - histogram.count
+    if missing > 0:
+        histogram.merge(prior, missing / prior.count)
 
 
 def _normal(index: int) -> float:

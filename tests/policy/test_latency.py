@@ -1,5 +1,6 @@
 import heapq
 import math
+from dataclasses import replace
 from random import Random
 from statistics import fmean
 
@@ -7,6 +8,7 @@ import pytest
 
 from failsoft.policy.histogram import ACCURACY
 from failsoft.policy.latency import ENOUGH_SAMPLES, GUESS_SAMPLES, LatencyWindow
+from failsoft.policy.profile import Profile
 
 
 def within(seconds: float) -> object:
@@ -116,6 +118,88 @@ def test_a_guess_is_outvoted_by_five_calls():
     assert found.speed(now=1.0).q99 > 0.5
     found.answered(0.02, now=1.0)
     assert found.speed(now=1.0).q99 == pytest.approx(0.02, rel=0.02)
+
+
+# What the fleet has measured.
+
+
+def profile_of(*, answers: int = 0, seconds: float = 0.2, cut: int = 0, window_seconds: float = 2.0) -> Profile:
+    found = Profile()
+    for _ in range(answers):
+        found.answers.add(seconds)
+    for _ in range(cut):
+        found.cut.add(window_seconds)
+    return found
+
+
+@pytest.mark.parametrize("prior", [0.02, 5.0])
+def test_before_own_calls_the_fleets_profile_counts_and_not_the_authors_word(prior):
+    found = LatencyWindow(prior)
+    found.fleet_seen(profile_of(answers=500))
+    speed = found.speed(now=0.0)
+    assert speed.samples == 0
+    assert (speed.mean, speed.q50, speed.q95, speed.q99) == (within(0.2),) * 4
+
+
+def test_what_the_fleet_saw_cut_counts_where_being_in_time_is_asked_and_not_as_an_answer():
+    found = LatencyWindow(1.0)
+    found.fleet_seen(profile_of(answers=40, cut=60))
+    speed = found.speed(now=0.0)
+    assert (speed.q50, speed.q95) == (within(2.0),) * 2
+    assert (speed.mean, speed.q99) == (within(0.2),) * 2
+
+
+def test_a_fleet_that_has_answered_nothing_leaves_the_authors_word_on_answers():
+    found = LatencyWindow(1.0)
+    found.fleet_seen(profile_of(cut=60))
+    assert found.speed(now=0.0).q50 == within(2.0)
+    assert found.speed(now=0.0).mean == within(LatencyWindow(1.0).speed(now=0.0).mean)
+
+
+@pytest.mark.parametrize("fleets", [10, 5_000])
+def test_thirty_own_calls_outvote_the_fleet_however_many_calls_it_speaks_of(fleets):
+    found = window_of((0.0, ENOUGH_SAMPLES, 0.05))
+    found.fleet_seen(profile_of(answers=fleets))
+    assert found.speed(now=0.0).q99 == within(0.05)
+
+
+def test_a_profile_of_a_few_calls_is_filled_up_from_the_authors_word():
+    found = LatencyWindow(1.0)
+    found.fleet_seen(profile_of(answers=10, seconds=0.01))
+    assert found.speed(now=0.0) == replace(window_of((0.0, 10, 0.01)).speed(now=0.0), samples=0)
+
+
+def test_the_last_profile_holds():
+    found = LatencyWindow(1.0)
+    found.fleet_seen(profile_of(answers=500, seconds=0.2))
+    assert found.speed(now=0.0).q50 == within(0.2)
+    found.fleet_seen(profile_of(answers=500, seconds=0.4))
+    assert found.speed(now=0.0).q50 == within(0.4)
+
+
+def test_what_is_told_is_what_was_recorded_since_it_was_last_asked():
+    found = window_of((0.0, 3, 0.1))
+    assert found.take_untold() == Profile(), "nobody had asked before"
+    found.answered(0.2, now=1.0)
+    found.cut(2.0, now=1.0)
+    assert found.take_untold() == profile_of(answers=1, cut=1)
+    assert found.take_untold() == Profile()
+
+
+def test_what_all_workers_tell_adds_up_to_what_one_would_have_seen():
+    rng = Random(1)
+    calls = [rng.lognormvariate(-1.0, 0.5) for _ in range(300)]
+    whole, parts, fleet = LatencyWindow(1.0), [LatencyWindow(1.0) for _ in range(3)], Profile()
+    for window in (whole, *parts):
+        window.take_untold()
+    for number, seconds in enumerate(calls):
+        whole.answered(seconds, now=0.0)
+        parts[number % 3].answered(seconds, now=0.0)
+    for part in parts:
+        fleet.merge(part.take_untold())
+    cold = LatencyWindow(5.0)
+    cold.fleet_seen(fleet)
+    assert cold.speed(now=0.0).q95 == whole.speed(now=0.0).q95
 
 
 def late_share(*, is_measured: bool, seed: int) -> float:

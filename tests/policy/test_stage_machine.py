@@ -9,12 +9,14 @@ from failsoft.policy.events import (
     BacklogSeen,
     CallFinished,
     DrainRequested,
+    LatencySeen,
     Published,
     Revoked,
     SlotFreed,
     Verdict,
 )
 from failsoft.policy.outcome import Outcome, Reason
+from failsoft.policy.profile import Profile
 from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition, RecordId
 from failsoft.policy.settings import ClassSettings, TierSettings
@@ -225,6 +227,27 @@ def test_a_stage_of_which_nothing_is_known_comes_to_its_full_tier_within_a_few_r
         driver.finish(record, after=0.02)
         served.append(driver.ending(record).level)
     assert served[-1] == 1
+
+
+@pytest.mark.parametrize("said", [0.05, 0.2])
+def test_a_worker_that_has_just_started_chooses_as_one_that_has_measured_from_its_first_request_on(said):
+    slow = stage(replace(LARGE, expected_seconds=said), SMALL, APOLOGY)
+    warm, cold, alone = Driver(slow), Driver(slow), Driver(slow)
+    warm.machine.take_latency()
+    for _ in range(40):  # bulk has the time that the large tier takes
+        warm.finish(warm.arrive("batch"), after=0.8)
+    told = warm.machine.take_latency()
+    assert told.keys() == {"large"}
+    cold.send(LatencySeen("answer/large", told["large"]))
+    first = [driver.tiers(driver.arrive(budget=0.8)) for driver in (warm, cold, alone)]
+    assert first == [["small"], ["small"], ["large"]]
+
+
+def test_what_the_fleet_says_of_other_endpoints_changes_nothing():
+    driver = Driver()
+    driver.send(LatencySeen("find/large", Profile()))
+    driver.send(LatencySeen("answer/gone", Profile()))
+    assert driver.tiers(driver.arrive()) == ["large"]
 
 
 # A call fails.

@@ -15,6 +15,7 @@ from failsoft.policy.events import Verdict
 from failsoft.policy.jitter import Jitter
 from failsoft.policy.latency import GUESS_SAMPLES, LatencyWindow
 from failsoft.policy.permission import CallResult, Permission
+from failsoft.policy.profile import Profile
 from failsoft.policy.register import Register
 from failsoft.policy.request import ClassName
 from failsoft.policy.retry_budget import RetryBudget
@@ -80,6 +81,7 @@ class Endpoint:
         )
         self._budgets: dict[ClassName, RetryBudget] = {}
         self._retries = stage.retries
+        self._is_known = said is not None
         self._tried_at: float | None = None
         self.sync_at = 0.0
         """When it will next look at the fleet, unless something happens before."""
@@ -111,7 +113,7 @@ class Endpoint:
     def is_worth_a_probe(self, now: float) -> bool:
         """Whether it has stood idle for so long that its latency is not known any more, or never was.
 
-        An author's word on the latency is trusted as long as a measurement would be.
+        What the author or the fleet says of the latency is trusted as long as a measurement would be.
         """
         if self.permits.in_flight or not self.is_open(now):
             return False
@@ -121,7 +123,7 @@ class Endpoint:
         """From when it is worth a probe, if it is open and nothing happens before."""
         if self.permits.in_flight:
             return math.inf
-        if self._tried_at is None and self.settings.expected_seconds is not None:
+        if self._tried_at is None and self._is_known:
             self._tried_at = now
         return now if self._tried_at is None else self._tried_at + tiers.PROBE_IDLE_SECONDS
 
@@ -235,6 +237,12 @@ class Endpoint:
         else:
             self.board.seen(process, register, age_seconds=age_seconds, now=now)
         self.sync_at = now
+
+    def latency_seen(self, profile: Profile) -> None:
+        """Take in what the fleet has measured: a worker that has just started chooses as its neighbours do."""
+        self.latency.fleet_seen(profile)
+        self._is_known = True
+        self._rung_until = -math.inf
 
     def sync(self, *, now: float) -> Register | None:
         """Follow the fleet, and say what it should know; None: nothing new."""

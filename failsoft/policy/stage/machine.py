@@ -36,6 +36,7 @@ from failsoft.policy.events import (
     Committed,
     DrainRequested,
     Event,
+    LatencySeen,
     Published,
     RebalanceStarted,
     RegisterSeen,
@@ -47,6 +48,7 @@ from failsoft.policy.events import (
 from failsoft.policy.jitter import EvenJitter
 from failsoft.policy.offsets import OffsetLedger
 from failsoft.policy.outcome import Outcome, Reason
+from failsoft.policy.profile import Profile
 from failsoft.policy.quarantine import Quarantine
 from failsoft.policy.request import ClassName, Partition, RecordId, Request
 from failsoft.policy.settings import StageSettings, TierSettings
@@ -117,6 +119,7 @@ class StageMachine:
             Committed: self._on_committed,
             BacklogSeen: self._on_backlog_seen,
             RegisterSeen: self._on_register_seen,
+            LatencySeen: self._on_latency_seen,
             DrainRequested: self._on_drain_requested,
         }
 
@@ -193,6 +196,11 @@ class StageMachine:
     def conditions(self) -> Mapping[str, Condition]:
         """Per model tier: how its endpoint stands, for those who watch."""
         return {end.settings.name: end.condition for end in self._endpoints}
+
+    def take_latency(self) -> Mapping[str, Profile]:
+        """Model tier -> how long its calls took that ended since this was last asked; tiers without any are left out."""
+        taken = {end.settings.name: end.latency.take_untold() for end in self._endpoints}
+        return {tier: profile for tier, profile in taken.items() if profile.samples}
 
     # A record comes in.
 
@@ -460,6 +468,11 @@ class StageMachine:
         endpoint = next((endpoint for endpoint in self._endpoints if endpoint.name == event.breaker), None)
         if endpoint is not None:  # registers of other stages, and of tiers that are gone, stand in the topic too
             endpoint.register_seen(event.process, event.register, age_seconds=event.age_seconds, now=self._now)
+
+    def _on_latency_seen(self, event: LatencySeen) -> None:
+        for endpoint in self._endpoints:
+            if endpoint.name == event.endpoint:
+                endpoint.latency_seen(event.profile)
 
     def _sync(self) -> None:
         for endpoint in self._endpoints:
