@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from failsoft.policy.answers import AnswerName
+from failsoft.policy.answer import Answer, AnswerName
 from failsoft.policy.outcome import Ending
 from failsoft.policy.progress import Marks
 from failsoft.policy.register import Register
@@ -77,10 +77,15 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class StoreAnswer:
-    """Keep what a call answered under this name, in place of what is there."""
+    """Keep an answer under its name, in place of what is there. One that a call of ours gave goes into the log of answers, too.
 
-    answer: AnswerName
-    call_id: int
+    Attributes:
+        answer: what it is, without its body.
+        call_id: the call that gave it; None: it is the one that was just seen in the log.
+    """
+
+    answer: Answer
+    call_id: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,13 @@
 
 The words are RFC 5861's; ttl 5 min. What a request tolerates and what the stage tolerates is the same kind of number, seconds
 past the time of freshness, and the smaller one holds. Answers stored together must not all go stale in one second, so each
-draws its ttl.
+draws its ttl, once: it travels with the answer, so that all workers call it stale at the same instant. A worker whose own ttl is
+shorter goes by its own.
+
+**Asked again.** One call, in the background, however many the stale answer serves meanwhile. It takes a permit of the full tier
+that lies idle while nobody waits, so it is less urgent than the least urgent class and delays no one. It is a call of its own:
+limit, breaker and retry budget count it as any first call. It is not tried again, and over when it fails, unless somebody has
+joined it.
 
 **Level.** An answer serves who accepts its level and no one else: one of level 2 never serves a floor of 1. Per key there is
 one answer of each level, so that what a small model said during a failure neither hides the better answer of before nor is
@@ -19,6 +25,10 @@ so that a rollout begins with nothing.
 Least recently used go first, by bytes. This module holds no body: it says which *names* are kept, and the shell keeps the
 bodies under them. A name is the key and the level.
 
+**Shared.** What a call answered goes into a log, partitioned as the requests are, and a worker reads of it what belongs to its
+own partitions. What it reads is news only if it is newer by a second: its own come back to it, by clocks that do not agree
+to the millisecond. With a partition its answers go: the next owner has them, and will know better ones.
+
 Early refresh by chance (XFetch) is left out: it keeps a herd from meeting a stale answer, and here a herd that does is served
 by it, while its revalidations join one flight.
 
@@ -27,10 +37,12 @@ Instants are the machine's, monotonic; who hears an answer from another worker t
 Source: RFC 5861, RFC 9111 (max-stale); research/algorithms.md §8.3, reliability.md H19, H20.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from failsoft.policy.answer import Answer, AnswerCounts, AnswerName, Freshness, Gone, Hit
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.jitter import Jitter
 from failsoft.policy.outcome import Outcome
@@ -38,6 +50,8 @@ from failsoft.policy.outcome import Outcome
 ENTRY_BYTES = 600
 """What an answer costs beside its body: 460 here, measured with keys of 64 characters, and an entry at the shell. It bounds their
 number, too."""
+NEWS_SECONDS = 1.0
+"""By how much an answer in the log must be newer than the one there is. Clocks that are measured agree to some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,43 +91,6 @@ class AnswersConfig:
         return max(self.revalidate_seconds, self.error_seconds)
 
 
-class AnswerName(NamedTuple):
-    """Under what a body is kept."""
-
-    key: str
-    level: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model once said.
-
-    Attributes:
-        name: key and level.
-        tier: which said it.
-        size_bytes: of its body.
-        produced_at: when, monotonic seconds.
-    """
-
-    name: AnswerName
-    tier: str
-    size_bytes: int
-    produced_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """An answer that will do.
-
-    Attributes:
-        answer: which.
-        is_stale: it is past its time; the result says so, and what served at once is to be revalidated.
-    """
-
-    answer: Answer
-    is_stale: bool
-
-
 class _Kept(NamedTuple):
     answer: Answer
     fresh_until: float
@@ -132,18 +109,18 @@ class Answers:
 
     Attributes:
         bytes: what they take.
-        served_fresh: how often one was found fresh.
-        served_stale: how often one was found stale. With ``enforce=False`` both count what would have been served.
     """
 
-    __slots__ = ("_config", "_kept", "_random", "bytes", "served_fresh", "served_stale")
+    __slots__ = ("_config", "_gone", "_heard", "_kept", "_lookups", "_random", "_stored", "bytes")
 
     def __init__(self, config: AnswersConfig | None = None, *, random: Jitter) -> None:
         self._config = config or AnswersConfig()
         self._random = random
         self._kept: OrderedDict[AnswerName, _Kept] = OrderedDict()
+        self._lookups: Counter[Freshness] = Counter()
+        self._gone: Counter[Gone] = Counter()
+        self._stored = self._heard = 0
         self.bytes = 0
-        self.served_fresh = self.served_stale = 0
 
     def __len__(self) -> int:
         """How many are kept."""
@@ -169,12 +146,17 @@ class Answers:
         """
         stage = self._config.error_seconds if is_last_resort else self._config.revalidate_seconds
         tolerated = stage if max_stale_seconds is None else min(stage, max_stale_seconds)
-        named = (self._kept.get(AnswerName(key, level)) for level in range(1, floor + 1))
-        found = [kept for kept in named if kept is not None and now < kept.fresh_until + tolerated]
+        named = [kept for level in range(1, floor + 1) if (kept := self._kept.get(AnswerName(key, level))) is not None]
+        found = [kept for kept in named if now < kept.fresh_until + tolerated]
         if not found:
+            self._lookups[Freshness.EXPIRED if named else Freshness.MISSING] += 1
             return None
         best = min(found, key=lambda kept: now >= kept.fresh_until)
         return self._serve(Hit(best.answer, is_stale=now >= best.fresh_until))
+
+    def draw_fresh_seconds(self) -> float:
+        """How long an answer that is given now is fresh."""
+        return self._config.ttl_seconds * self._random.uniform(1 - self._config.jitter, 1 + self._config.jitter)
 
     def store(self, answer: Answer, outcome: Outcome, *, now: float) -> list[AnswerName] | None:
         """Keep what a call said.
@@ -182,40 +164,56 @@ class Answers:
         Returns:
             The names that had to make room, whose bodies are to be dropped; None: this one is not kept.
         """
-        lives = self._config.ttl_seconds * self._random.uniform(1 - self._config.jitter, 1 + self._config.jitter)
-        kept = _Kept(answer, min(answer.produced_at, now) + lives)
-        if outcome is not Outcome.OK or kept.bytes > self._config.bytes_max or not self._is_news(kept, now):
+        known = self._kept.get(answer.name)
+        if outcome is not Outcome.OK or (known is not None and known.answer.produced_at > answer.produced_at):
+            return None
+        dropped = self._keep(answer, now)
+        self._stored += dropped is not None
+        return dropped
+
+    def hear(self, answer: Answer, *, now: float) -> list[AnswerName] | None:
+        """Keep what stands in the log; returns as ``store``."""
+        known = self._kept.get(answer.name)
+        if known is not None and answer.produced_at < known.answer.produced_at + NEWS_SECONDS:
+            return None
+        dropped = self._keep(answer, now)
+        self._heard += dropped is not None
+        return dropped
+
+    def expire(self, *, now: float) -> list[AnswerName]:
+        """Drop what is of no use to anybody any more: bodies are other people's words. Looks at all of them."""
+        return self._let_go([name for name, kept in self._kept.items() if self._is_dead(kept, now)], Gone.AGE)
+
+    def lose(self, numbers: Collection[int]) -> list[AnswerName]:
+        """Drop those of partitions that belong to others now. Looks at all of them."""
+        lost = [name for name, kept in self._kept.items() if kept.answer.number in numbers]
+        return self._let_go(lost, Gone.PARTITION)
+
+    def discard(self, name: AnswerName) -> list[AnswerName]:
+        """Drop an answer, because it was wrong or its owner wants it gone."""
+        return self._let_go([name] if name in self._kept else [], Gone.DELETED)
+
+    @property
+    def counts(self) -> AnswerCounts:
+        """What became of all there were."""
+        return AnswerCounts(
+            dict(self._lookups), self._stored, self._heard, dict(self._gone), len(self._kept), self.bytes
+        )
+
+    def _serve(self, hit: Hit) -> Hit | None:
+        self._kept.move_to_end(hit.answer.name)
+        self._lookups[Freshness.STALE if hit.is_stale else Freshness.FRESH] += 1
+        return hit if self._config.enforce else None
+
+    def _keep(self, answer: Answer, now: float) -> list[AnswerName] | None:
+        longest = self._config.ttl_seconds * (1 + self._config.jitter)
+        kept = _Kept(answer, min(answer.produced_at, now) + min(answer.fresh_seconds, longest))
+        if kept.bytes > self._config.bytes_max or self._is_dead(kept, now):
             return None
         self._drop(answer.name)
         self._kept[answer.name] = kept
         self.bytes += kept.bytes
         return self._make_room()
-
-    def expire(self, *, now: float) -> list[AnswerName]:
-        """Drop what is of no use to anybody any more: bodies are other people's words. Looks at all of them."""
-        old = [name for name, kept in self._kept.items() if self._is_dead(kept, now)]
-        for name in old:
-            self._drop(name)
-        return old
-
-    def discard(self, key: str) -> list[AnswerName]:
-        """Drop all answers of a key, because one was wrong or its owner wants it gone."""
-        names = [name for name in (AnswerName(key, level) for level in (1, 2, 3)) if name in self._kept]
-        for name in names:
-            self._drop(name)
-        return names
-
-    def _serve(self, hit: Hit) -> Hit | None:
-        self._kept.move_to_end(hit.answer.name)
-        self.served_stale += hit.is_stale
-        self.served_fresh += not hit.is_stale
-        return hit if self._config.enforce else None
-
-    def _is_news(self, kept: _Kept, now: float) -> bool:
-        """Not older than the one there is: a log that is read again tells of the past."""
-        known = self._kept.get(kept.answer.name)
-        is_older = known is not None and known.answer.produced_at > kept.answer.produced_at
-        return not is_older and not self._is_dead(kept, now)
 
     def _is_dead(self, kept: _Kept, now: float) -> bool:
         return now >= kept.fresh_until + self._config.kept_seconds
@@ -223,10 +221,15 @@ class Answers:
     def _make_room(self) -> list[AnswerName]:
         dropped = []
         while self.bytes > self._config.bytes_max:
-            name = next(iter(self._kept))
-            self._drop(name)
-            dropped.append(name)
+            dropped += self._let_go([next(iter(self._kept))], Gone.ROOM)
         return dropped
+
+    def _let_go(self, names: Iterable[AnswerName], reason: Gone) -> list[AnswerName]:
+        gone = list(names)
+        for name in gone:
+            self._drop(name)
+        self._gone[reason] += len(gone)
+        return gone
 
     def _drop(self, name: AnswerName) -> None:
         kept = self._kept.pop(name, None)

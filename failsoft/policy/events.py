@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from failsoft.policy.answer import AnswerName
 from failsoft.policy.deadline import Stamp
 from failsoft.policy.profile import Profile
 from failsoft.policy.progress import Marks, Progress
@@ -68,14 +69,14 @@ class CallFinished(NamedTuple):
         verdict: how it ended.
         is_over: the endpoint is done with it. False where a call cannot be cut (a thread): its permit is held until SlotFreed.
         retry_after_seconds: when the endpoint asked to be called again, with BACKPRESSURE.
-        size_bytes: of the answer, with OK.
+        size_bytes: of the answer, with OK; None: it cannot be kept.
     """
 
     call_id: int
     verdict: Verdict
     is_over: bool = True
     retry_after_seconds: float | None = None
-    size_bytes: int = 0
+    size_bytes: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,32 @@ class RegisterSeen:
     age_seconds: float = 0.0
 
 
+class AnswerSeen(NamedTuple):
+    """An answer stands in the log of answers. The shell has its body at hand while the machine decides whether it is kept.
+
+    Attributes:
+        name: what it answers, and its level.
+        number: of the partition in which it stands. One that is not this worker's is not kept.
+        tier: which gave it.
+        size_bytes: of its body.
+        age_seconds: since it was given, by the broker's clock.
+        fresh_seconds: how long it was to be fresh from then on.
+    """
+
+    name: AnswerName
+    number: int
+    tier: str
+    size_bytes: int
+    age_seconds: float
+    fresh_seconds: float
+
+
+class AnswerDeleted(NamedTuple):
+    """Somebody has deleted an answer in the log of answers."""
+
+    name: AnswerName
+
+
 @dataclass(frozen=True, slots=True)
 class LatencySeen:
     """What the fleet has measured of one of its endpoints.
@@ -190,5 +217,7 @@ Event = (
     | BacklogSeen
     | RegisterSeen
     | LatencySeen
+    | AnswerSeen
+    | AnswerDeleted
     | DrainRequested
 )

@@ -10,7 +10,7 @@ import orjson
 
 from failsoft.endpoints import CachedAnswer, Constant, Output
 from failsoft.pipeline import Stage
-from failsoft.policy.answers import AnswerName
+from failsoft.policy.answer import AnswerName
 
 End = Output | Mapping[str, Any] | BaseException | None
 """What a request ended with: an answer, a constant body, the model's refusal, or nothing."""

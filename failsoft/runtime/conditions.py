@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from failsoft.policy.answer import AnswerCounts, Freshness, Gone
 from failsoft.policy.breaker_states import State
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage import Condition, Saved, StageMachine
@@ -31,7 +32,11 @@ class _Families:
     infeasible: GaugeMetricFamily
     spread: GaugeMetricFamily
     joined: CounterMetricFamily
-    answers: CounterMetricFamily
+    lookups: CounterMetricFamily
+    answers_kept: CounterMetricFamily
+    answers_gone: CounterMetricFamily
+    answers: GaugeMetricFamily
+    answers_bytes: GaugeMetricFamily
     shed: CounterMetricFamily
     shed_part: GaugeMetricFamily
 
@@ -48,8 +53,14 @@ class _Families:
             GaugeMetricFamily("failsoft_latency_spread", "1 for how latency compares now", labels=(*_TIER, "spread")),
             CounterMetricFamily("failsoft_joined_requests", "Shared another's call, or would have", labels=("stage",)),
             CounterMetricFamily(
-                "failsoft_answers_served", "By an answer of the past, or would be", labels=("stage", "freshness")
+                "failsoft_answers_lookups", "What looks for an answer of the past found", labels=("stage", "freshness")
             ),
+            CounterMetricFamily(
+                "failsoft_answers_kept", "Answers kept: of an own call, or from the log", labels=("stage", "origin")
+            ),
+            CounterMetricFamily("failsoft_answers_gone", "Answers kept no longer, by why", labels=("stage", "reason")),
+            GaugeMetricFamily("failsoft_answers", "Answers of the past that are kept", labels=("stage",)),
+            GaugeMetricFamily("failsoft_answers_bytes", "What they take", labels=("stage",)),
             CounterMetricFamily("failsoft_shed_requests", "Refused at once, or would be", labels=("stage", "class")),
             GaugeMetricFamily("failsoft_shed_ratio", "Part that is refused now, under pressure", labels=("stage",)),
         )
@@ -71,11 +82,21 @@ class _Families:
     def add_saved(self, settings: StageSettings, saved: Saved) -> None:
         """The samples of what one stage did not call."""
         self.joined.add_metric((settings.name,), saved.joined)
-        self.answers.add_metric((settings.name, "fresh"), saved.fresh)
-        self.answers.add_metric((settings.name, "stale"), saved.stale)
+        if saved.answers is not None:
+            self._add_answers(settings.name, saved.answers)
         for known in settings.classes:
             self.shed.add_metric((settings.name, known.name), saved.shed.get(known.name, 0))
         self.shed_part.add_metric((settings.name,), saved.shed_part)
+
+    def _add_answers(self, stage: str, counts: AnswerCounts) -> None:
+        for freshness in Freshness:
+            self.lookups.add_metric((stage, freshness.value), counts.lookups.get(freshness, 0))
+        self.answers_kept.add_metric((stage, "call"), counts.stored)
+        self.answers_kept.add_metric((stage, "log"), counts.heard)
+        for reason in Gone:
+            self.answers_gone.add_metric((stage, reason.value), counts.gone.get(reason, 0))
+        self.answers.add_metric((stage,), counts.kept)
+        self.answers_bytes.add_metric((stage,), counts.kept_bytes)
 
     def all(self) -> Iterable[Metric]:
         """In the order of the exposition."""

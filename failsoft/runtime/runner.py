@@ -257,13 +257,17 @@ class StageRunner:
             case Release():
                 self._release(action.record)
             case StoreAnswer():
-                self._bodies.store(action.answer, self._calls.end_of(action.call_id))
+                self._store_answer(action)
             case DropAnswers():
                 self._bodies.drop(action.answers)
             case Commit():
                 self._commit_soon(action.marks)
             case AnnounceRegister():
                 pass  # every worker's breakers are its own so far
+
+    def _store_answer(self, action: StoreAnswer) -> None:
+        if action.call_id is not None:
+            self._bodies.store(action.answer.name, self._calls.end_of(action.call_id))
 
     def _start_call(self, action: StartCall) -> None:
         held = self._body_of(action.record, action.assignment)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from failsoft.policy.actions import Action, CancelCall, Commit, Forget, Publish, Release, StartCall, StoreAnswer
-from failsoft.policy.answers import AnswerName
+from failsoft.policy.answer import AnswerName
 from failsoft.policy.deadline import Stamp
 from failsoft.policy.events import Arrived, Assigned, CallFinished, Event, Published, RebalanceStarted, Tick, Verdict
 from failsoft.policy.outcome import Ending
@@ -102,7 +102,7 @@ class Driver:
                 case Release():
                     self.released.append(action.record)
                 case StoreAnswer():
-                    self.stored.append(action.answer)
+                    self.stored.append(action.answer.name)
                 case Commit():
                     self._note_commit(action.marks)
         return actions

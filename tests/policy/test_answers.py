@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failsoft.policy.answers import ENTRY_BYTES, Answer, AnswerName, Answers, AnswersConfig
+from failsoft.policy.answer import Answer, AnswerName, Freshness, Gone
+from failsoft.policy.answers import ENTRY_BYTES, Answers, AnswersConfig
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.outcome import Outcome
 
@@ -14,8 +15,16 @@ EXACT = AnswersConfig(jitter=0.0)
 """Fresh for five minutes to the second."""
 
 
-def answer(key: str = "a", *, level: int = 1, size_bytes: int = 100, produced_at: float = 0.0) -> Answer:
-    return Answer(AnswerName(key, level), f"tier-{level}", size_bytes, produced_at)
+def answer(
+    key: str = "a",
+    *,
+    level: int = 1,
+    size_bytes: int = 100,
+    produced_at: float = 0.0,
+    fresh_seconds: float = 5 * MINUTE,
+    number: int = 0,
+) -> Answer:
+    return Answer(AnswerName(key, level), f"tier-{level}", size_bytes, produced_at, fresh_seconds, number)
 
 
 def holding(*answers: Answer, config: AnswersConfig = EXACT, now: float = 0.0) -> Answers:
@@ -148,17 +157,48 @@ def test_what_is_of_no_use_any_more_is_dropped_and_named():
     assert (len(kept), kept.bytes) == (1, ENTRY_BYTES + 100)
 
 
-def test_a_wrong_answer_can_be_discarded_at_every_level():
-    kept = holding(answer(level=1), answer(level=2), answer("b"))
-    assert kept.discard("a") == [("a", 1), ("a", 2)]
-    assert kept.find("a", floor=3, is_last_resort=True, now=0.0) is None
-    assert len(kept) == 1
+def test_a_wrong_answer_can_be_discarded():
+    kept = holding(answer(level=1), answer(level=2))
+    assert kept.discard(AnswerName("a", 1)) == [("a", 1)]
+    assert kept.discard(AnswerName("a", 1)) == []
+    assert kept.find("a", floor=1, is_last_resort=True, now=0.0) is None
+    assert kept.find("a", floor=2, now=0.0) is not None
+
+
+def test_a_worker_goes_by_the_time_that_an_answer_was_given_and_never_beyond_its_own():
+    for said, held in ((60.0, 60.0), (5 * MINUTE, 5 * MINUTE), (HOUR, 5 * MINUTE)):
+        kept = holding(answer(fresh_seconds=said))
+        stale = [hit.is_stale for at in (held - 1, held) if (hit := kept.find("a", floor=1, now=at))]
+        assert stale == [False, True]
+
+
+def test_what_the_log_tells_is_news_if_it_is_newer_by_a_second():
+    kept = holding(answer(produced_at=100.0), now=100.0)
+    for produced_at, is_news in ((50.0, False), (100.0, False), (100.9, False), (101.0, True)):
+        assert (kept.hear(answer(produced_at=produced_at), now=200.0) == []) == is_news
+    assert kept.hear(answer("b", produced_at=50.0), now=200.0) == []
+    assert (kept.counts.stored, kept.counts.heard) == (1, 2)
+
+
+def test_a_partition_takes_its_answers_along():
+    kept = holding(answer("a", number=1), answer("b", number=2), answer("c", number=3))
+    assert kept.lose({1, 3}) == [("a", 1), ("c", 1)]
+    assert [key for key in "abc" if kept.find(key, floor=1, now=0.0)] == ["b"]
+    assert kept.counts.gone == {Gone.PARTITION: 2}
+
+
+def test_what_a_look_found_is_counted_by_its_freshness():
+    kept = holding(answer())
+    for at in (0.0, 5 * MINUTE, 2 * HOUR):
+        kept.find("a", floor=1, now=at)
+    kept.find("b", floor=1, now=0.0)
+    assert kept.counts.lookups == dict.fromkeys(Freshness, 1)
 
 
 def test_answers_stored_together_go_stale_within_a_tenth_of_the_time_either_way_and_not_together():
     kept = Answers(random=Random(7))
     for n in range(1_000):
-        kept.store(answer(str(n)), Outcome.OK, now=0.0)
+        kept.store(answer(str(n), fresh_seconds=kept.draw_fresh_seconds()), Outcome.OK, now=0.0)
     fresh_seconds = []
     for n in range(1_000):
         stale_from = next(
@@ -176,7 +216,7 @@ def test_in_the_dark_nothing_is_served_and_what_would_have_been_is_counted():
     assert kept.find("a", floor=1, now=1.0) is None
     assert kept.find("a", floor=1, now=HOUR) is None
     assert kept.find("b", floor=1, now=1.0) is None
-    assert (kept.served_fresh, kept.served_stale) == (1, 1)
+    assert kept.counts.lookups == {Freshness.FRESH: 1, Freshness.STALE: 1, Freshness.MISSING: 1}
 
 
 @pytest.mark.parametrize(
@@ -224,7 +264,7 @@ def test_the_names_kept_are_those_stored_and_not_dropped_and_their_bytes_are_wit
             assert hit is None or (hit.answer.name in bodies and hit.answer.name.level <= level)
             dropped = []
         else:
-            dropped = kept.expire(now=now) if action == "expire" else kept.discard(key)
+            dropped = kept.expire(now=now) if action == "expire" else kept.discard(AnswerName(key, level))
         for name in dropped:
             del bodies[name]
         assert len(kept) == len(bodies)

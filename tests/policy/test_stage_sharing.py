@@ -4,7 +4,8 @@ import pytest
 
 from failsoft.policy.actions import CancelCall, Forget, Release
 from failsoft.policy.admission import AdmissionConfig
-from failsoft.policy.answers import AnswerName, AnswersConfig
+from failsoft.policy.answer import AnswerName, Freshness
+from failsoft.policy.answers import AnswersConfig
 from failsoft.policy.coalescing import CoalescingConfig
 from failsoft.policy.events import Assigned, BacklogSeen, CallFinished, DrainRequested, Revoked, Verdict
 from failsoft.policy.outcome import Outcome, Reason
@@ -288,7 +289,7 @@ def test_a_fresh_answer_serves_at_once_at_the_level_that_it_has():
     assert ending.age_seconds == pytest.approx(30)
     assert driver.publishes[record][0].answer == AnswerName("k", 1)
     assert driver.stored == [AnswerName("k", 1)]
-    assert driver.machine.saved.fresh == 1
+    assert driver.machine.saved.answers.lookups[Freshness.FRESH] == 1
 
 
 def test_without_a_tier_for_them_no_answers_are_kept():

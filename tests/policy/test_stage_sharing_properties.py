@@ -24,7 +24,8 @@ from failsoft.policy.actions import (
     StartCall,
     StoreAnswer,
 )
-from failsoft.policy.answers import AnswerName, AnswersConfig
+from failsoft.policy.answer import AnswerName
+from failsoft.policy.answers import AnswersConfig
 from failsoft.policy.breaker_settings import BreakerSettings
 from failsoft.policy.coalescing import CoalescingConfig
 from failsoft.policy.deadline import Stamp
@@ -290,8 +291,8 @@ class Shell(RuleBasedStateMachine):
         call_id, call, verdict = self.ended
         assert (action.call_id, verdict) == (call_id, Verdict.OK)
         assert not call.is_cancelled
-        assert action.answer == AnswerName(call.key or "", self.levels[call.start.tier])
-        self.answers[action.answer] = self.now
+        assert action.answer.name == AnswerName(call.key or "", self.levels[call.start.tier])
+        self.answers[action.answer.name] = self.now
 
     def check_forgotten(self, action: Forget) -> None:
         seen = self.seen.get(action.record)

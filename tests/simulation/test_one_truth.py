@@ -121,7 +121,7 @@ def said(action: Action, now: float) -> Said | None:
         case Release():
             return ("release", action.record), (now,)
         case StoreAnswer():
-            return ("store", action.answer.level, action.call_id), (now,)
+            return ("store", action.answer.name.level, action.call_id), (now,)
         case Commit():
             return ("commit", *sorted((place, rounded(mark)) for place, mark in action.marks.items())), (now,)
     return None

@@ -6,6 +6,7 @@ What does not enforce (``enforce: false``) counts here what it would have done.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from failsoft.policy.answer import AnswerCounts
 from failsoft.policy.breaker_states import State
 from failsoft.policy.request import ClassName
 from failsoft.policy.widening import Spread
@@ -40,14 +41,12 @@ class Saved:
 
     Attributes:
         joined: requests that shared another's execution.
-        fresh: requests that a fresh answer of the past served.
-        stale: requests that a stale one served.
+        answers: what became of answers of the past; None where none are kept.
         shed: class -> requests that were refused.
         shed_part: the part of the requests of classes under pressure that is refused now, 0-1.
     """
 
     joined: int
-    fresh: int
-    stale: int
+    answers: AnswerCounts | None
     shed: Mapping[ClassName, int]
     shed_part: float

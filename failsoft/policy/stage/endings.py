@@ -11,7 +11,7 @@ An end is decided once (:meth:`Work.end`), as a value; the shell publishes it, a
 """
 
 from failsoft.policy.actions import Publish
-from failsoft.policy.answers import Hit
+from failsoft.policy.answer import Hit
 from failsoft.policy.outcome import Ending, Outcome, Reason
 from failsoft.policy.settings import StageSettings, TierSettings
 from failsoft.policy.stage.sharing import Sharing

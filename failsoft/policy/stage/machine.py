@@ -25,10 +25,12 @@ from failsoft.policy.actions import (
     StoreAnswer,
 )
 from failsoft.policy.admission import Admission
-from failsoft.policy.answers import AnswerName, Hit
+from failsoft.policy.answer import Answer, AnswerName, Hit
 from failsoft.policy.coalescing import Refusal
 from failsoft.policy.errors import IllegalTransition
 from failsoft.policy.events import (
+    AnswerDeleted,
+    AnswerSeen,
     Arrived,
     Assigned,
     BacklogSeen,
@@ -71,6 +73,8 @@ _FALLBACK_REASONS = {
 
 _MOVE_WATCHED = {Arrived, Published, Committed, Assigned, Revoked, DrainRequested}
 """What may give somebody in quarantine his turn, beside time."""
+_MOVE_NOBODY = {Published, AnswerSeen, AnswerDeleted}
+"""What changes nothing for those who wait."""
 
 
 class StageMachine:
@@ -120,6 +124,8 @@ class StageMachine:
             BacklogSeen: self._on_backlog_seen,
             RegisterSeen: self._on_register_seen,
             LatencySeen: self._on_latency_seen,
+            AnswerSeen: self._on_answer_seen,
+            AnswerDeleted: self._on_answer_deleted,
             DrainRequested: self._on_drain_requested,
         }
 
@@ -130,7 +136,7 @@ class StageMachine:
         is_watching = bool(self._quarantine)
         if is_watching and (type(event) in _MOVE_WATCHED or now >= self._watch_at):
             self._watch()
-        if is_watching or type(event) is not Published:  # else it changes nothing for those who wait
+        if is_watching or type(event) not in _MOVE_NOBODY:  # else it changes nothing for those who wait
             if self._calls.are_shared:
                 self._part()
             self._sync()
@@ -183,11 +189,9 @@ class StageMachine:
     @property
     def saved(self) -> Saved:
         """How many calls were saved, and how many requests were shed."""
-        answers = self._sharing.answers
         return Saved(
             joined=self._sharing.flights.joined,
-            fresh=0 if answers is None else answers.served_fresh,
-            stale=0 if answers is None else answers.served_stale,
+            answers=None if self._sharing.answers is None else self._sharing.answers.counts,
             shed=dict(self._admission.shed),
             shed_part=self._admission.rate,
         )
@@ -330,12 +334,14 @@ class StageMachine:
             errand, level=tier.level, tier=tier.name, size_bytes=event.size_bytes, now=self._now
         )
         if stored is not None:
-            name, dropped = stored
-            self._actions.append(StoreAnswer(name, event.call_id))
-            self._drop_answers(dropped)
+            self._keep_answer(*stored, call_id=event.call_id)
         for work in self._sharing.land(errand):
             self._actions.append(self._endings.served(work, errand, tier, call_id=event.call_id, now=self._now))
         self._close(errand)
+
+    def _keep_answer(self, answer: Answer, dropped: list[AnswerName], *, call_id: int | None = None) -> None:
+        self._actions.append(StoreAnswer(answer, call_id))
+        self._drop_answers(dropped)
 
     def _drop_answers(self, names: list[AnswerName]) -> None:
         if names:
@@ -438,12 +444,23 @@ class StageMachine:
         may_share = work.request.key is not None and not is_late(work.request, now=self._now)
         return may_share and self._share(work)
 
+    # Answers in the log.
+
+    def _on_answer_seen(self, event: AnswerSeen) -> None:
+        kept = self._sharing.hear(event, now=self._now)
+        if kept is not None:
+            self._keep_answer(*kept)
+
+    def _on_answer_deleted(self, event: AnswerDeleted) -> None:
+        self._drop_answers(self._sharing.discard(event.name))
+
     # Who owns what, and how much waits in the log.
 
     def _on_assigned(self, event: Assigned) -> None:
         self._offsets.assign(event.positions, event.assignment)
         for partition, progress in event.positions.items():
             self._quarantine.assign(partition, progress, now=self._now)
+        self._sharing.own(event.positions)
         self._share_permits(event.share)
 
     def _on_revoked(self, event: Revoked) -> None:
@@ -451,6 +468,7 @@ class StageMachine:
         self._quarantine.revoke(event.partitions)
         self._forget(work for work in self._work.values() if work.record.partition in event.partitions)
         self._stop_refreshing(event.partitions)
+        self._drop_answers(self._sharing.lose(event.partitions))
         self._share_permits(event.share)
 
     def _on_drain_requested(self, _: DrainRequested) -> None:

@@ -14,14 +14,16 @@ it, at once, at a level that both accept.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from failsoft.policy.answers import Answer, AnswerName, Answers, Hit
+from failsoft.policy.answer import Answer, AnswerName, Hit
+from failsoft.policy.answers import Answers
 from failsoft.policy.coalescing import Flights, Refusal
+from failsoft.policy.events import AnswerSeen
 from failsoft.policy.flight import Waiter
 from failsoft.policy.jitter import Jitter
 from failsoft.policy.outcome import Outcome, Reason
-from failsoft.policy.request import RecordId, Request
+from failsoft.policy.request import Partition, RecordId, Request
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage.work import Errand, Work
 
@@ -47,6 +49,8 @@ class Sharing:
         self.answers = None if settings.answers is None else Answers(settings.answers, random=jitter)
         self._errands: dict[int, Errand] = {}
         self._body_users: Counter[RecordId] = Counter()
+        self._numbers: set[int] = set()
+        """Of the partitions that are this worker's."""
         self._expires_at = 0.0
 
     # A request comes in.
@@ -197,15 +201,41 @@ class Sharing:
     # Answers.
 
     def store(
-        self, errand: Errand, *, level: int, tier: str, size_bytes: int, now: float
-    ) -> tuple[AnswerName, list[AnswerName]] | None:
-        """Keep what a call answered: under which name, and which have to make room. None: it is not kept."""
+        self, errand: Errand, *, level: int, tier: str, size_bytes: int | None, now: float
+    ) -> tuple[Answer, list[AnswerName]] | None:
+        """Keep what a call answered, and which have to make room. None: it is not kept."""
         key = errand.work.request.key
-        if self.answers is None or key is None:
+        if self.answers is None or key is None or size_bytes is None:
             return None
-        name = AnswerName(key, level)
-        dropped = self.answers.store(Answer(name, tier, size_bytes, produced_at=now), Outcome.OK, now=now)
-        return None if dropped is None else (name, dropped)
+        answer = Answer(
+            AnswerName(key, level), tier, size_bytes, now, self.answers.draw_fresh_seconds(), errand.work.record.number
+        )
+        dropped = self.answers.store(answer, Outcome.OK, now=now)
+        return None if dropped is None else (answer, dropped)
+
+    def hear(self, seen: AnswerSeen, *, now: float) -> tuple[Answer, list[AnswerName]] | None:
+        """Keep what stands in the log, if its partition is ours; returns as ``store``."""
+        if self.answers is None or seen.number not in self._numbers:
+            return None
+        answer = Answer(
+            seen.name, seen.tier, seen.size_bytes, now - max(0.0, seen.age_seconds), seen.fresh_seconds, seen.number
+        )
+        dropped = self.answers.hear(answer, now=now)
+        return None if dropped is None else (answer, dropped)
+
+    def own(self, partitions: Iterable[Partition]) -> None:
+        """These partitions are this worker's: their answers are, too."""
+        self._numbers.update(partition.number for partition in partitions)
+
+    def lose(self, partitions: Iterable[Partition]) -> list[AnswerName]:
+        """These are another's: the names of answers that went with them."""
+        lost = {partition.number for partition in partitions}
+        self._numbers -= lost
+        return [] if self.answers is None else self.answers.lose(lost)
+
+    def discard(self, name: AnswerName) -> list[AnswerName]:
+        """An answer was deleted; its name, if it was kept."""
+        return [] if self.answers is None else self.answers.discard(name)
 
     def expire(self, *, now: float) -> list[AnswerName]:
         """Answers that are of no use to anybody any more."""
