@@ -102,6 +102,7 @@ class View:
         self._targets: dict[int, int] = {}
         """Partitions that have not been read to the end that they had: number -> that end."""
         self._undecodable: dict[int, int] = {}
+        self._consumer: AIOKafkaConsumer = None
         self._changed = asyncio.Event()
         self._caught_up = asyncio.Event()
         self._is_lost = False
@@ -164,46 +165,49 @@ class View:
 
     async def _follow_forever(self) -> None:
         while True:
-            consumer: AIOKafkaConsumer = None
             try:
-                consumer = await connected_consumer(self._connection, **OPTIONS)
-                await self._follow(consumer)
+                self._consumer = await connected_consumer(self._connection, **OPTIONS)
+                await self._follow()
             except (KafkaError, EnvironmentFailure, ConfigurationError, TimeoutError) as error:
                 self._lost(error)
             finally:
-                if consumer is not None:
-                    await close_consumer(consumer)
+                await self._disconnect()
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _disconnect(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await close_consumer(consumer)
 
     def _lost(self, error: Exception) -> None:
         if not self._is_lost:
             log.warning("the view of %s stands still until it can be read again: %r", self._topic, error)
         self._is_lost = True
 
-    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+    async def _follow(self) -> None:
         """Read with one client, until it is of no use any more."""
         while True:
             self._changed.clear()
             numbers = await self._wanted()
             if numbers:
-                await self._take_up(consumer, numbers)
+                await self._take_up(numbers)
             self._note_progress()
             if not numbers:
                 await self._changed.wait()
             while not self._changed.is_set():
-                await self._turn(consumer)
+                await self._turn()
 
     async def _wanted(self) -> list[int]:
         if self._numbers is not None:
             return sorted(self._numbers)
         return list(range((await partition_counts(self._connection, [self._topic]))[self._topic]))
 
-    async def _take_up(self, consumer: AIOKafkaConsumer, numbers: Collection[int]) -> None:
+    async def _take_up(self, numbers: Collection[int]) -> None:
         """Set the client's partitions and positions, with no await between."""
         places = [self._place(number) for number in numbers]
         async with asyncio.timeout(ANSWER_SECONDS):
-            beginnings = await consumer.beginning_offsets(places)
-            ends = await consumer.end_offsets(places)
+            beginnings = await self._consumer.beginning_offsets(places)
+            ends = await self._consumer.end_offsets(places)
         if self._changed.is_set():
             return  # some of these are not wanted any more
         for place in places:
@@ -211,9 +215,9 @@ class View:
             if not beginning <= self._positions.get(place.partition, -1) <= end:
                 self._positions[place.partition] = self._begin(beginning, end)
                 self._targets[place.partition] = end
-        consumer.assign(places)
+        self._consumer.assign(places)
         for place in places:
-            consumer.seek(place, self._positions[place.partition])
+            self._consumer.seek(place, self._positions[place.partition])
         self._moved_at = time.monotonic()
         if self._is_lost:
             log.info("the view of %s goes on", self._topic)
@@ -222,23 +226,23 @@ class View:
     def _begin(self, beginning: int, end: int) -> int:
         return beginning if self._last_offsets is None else max(beginning, end - self._last_offsets)
 
-    async def _turn(self, consumer: AIOKafkaConsumer) -> None:
+    async def _turn(self) -> None:
         """Read once."""
-        self._pass_undecodable(consumer)
+        self._pass_undecodable()
         try:
-            taken = await consumer.getmany(timeout_ms=POLL_MS, max_records=1 if self._undecodable else BATCH)
+            taken = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=1 if self._undecodable else BATCH)
         except UnicodeDecodeError:  # a header name that is not UTF-8: aiokafka gives up all that it has fetched
-            self._note_undecodable(consumer)
+            self._note_undecodable()
             return
         if self._changed.is_set():
             return  # what was taken comes again, as far as it is still wanted
         batch = self._records(taken)
-        self._remember_positions(consumer)
+        self._remember_positions()
         if batch:
             self._moved_at = time.monotonic()
             self._take(batch)
         elif time.monotonic() - self._moved_at > LOOK_SECONDS:
-            await self._look(consumer)
+            await self._look()
         self._note_progress()
         await asyncio.sleep(0)
 
@@ -246,9 +250,9 @@ class View:
         now = self._wall_clock()
         return [_record(record, now=now) for records in taken.values() for record in records]
 
-    def _remember_positions(self, consumer: AIOKafkaConsumer) -> None:
+    def _remember_positions(self) -> None:
         for number in self._positions:
-            position = private.position(consumer, self._place(number))
+            position = private.position(self._consumer, self._place(number))
             if position is not None:
                 self._positions[number] = position
 
@@ -258,43 +262,43 @@ class View:
         if not self._targets and not self._changed.is_set():
             self._caught_up.set()
 
-    def _note_undecodable(self, consumer: AIOKafkaConsumer) -> None:
-        found = private.undecodable(consumer)
+    def _note_undecodable(self) -> None:
+        found = private.undecodable(self._consumer)
         if not found:
             raise ValueError(f"{self._topic}: something cannot be decoded, and the client does not say what")
         self._undecodable |= {place.partition: offset for place, offset in found.items()}
         log.error("%s: records that cannot be decoded are passed over, at %s", self._topic, self._undecodable)
 
-    def _pass_undecodable(self, consumer: AIOKafkaConsumer) -> None:
+    def _pass_undecodable(self) -> None:
         """Go on behind a record that cannot be decoded, once all before it are read."""
         for number, offset in list(self._undecodable.items()):
             if self._positions[number] >= offset:
                 del self._undecodable[number]
                 self._positions[number] = offset + 1
-                consumer.seek(self._place(number), offset + 1)
+                self._consumer.seek(self._place(number), offset + 1)
 
-    async def _look(self, consumer: AIOKafkaConsumer) -> None:
+    async def _look(self) -> None:
         """Nothing comes: is there nothing, were partitions added, is the log another, or has the client died?"""
         self._moved_at = time.monotonic()
-        known = consumer.partitions_for_topic(self._topic) or ()
+        known = self._consumer.partitions_for_topic(self._topic) or ()
         if self._numbers is None and len(known) > len(self._positions):
             self._changed.set()
             return
         places = [self._place(number) for number in self._positions]
         async with asyncio.timeout(ANSWER_SECONDS):
-            ends = await consumer.end_offsets(places)
+            ends = await self._consumer.end_offsets(places)
         if self._changed.is_set():
             return
         behind = {place.partition for place, end in ends.items() if self._positions[place.partition] < end}
         if any(self._positions[place.partition] > end for place, end in ends.items()):
             self._changed.set()
-        elif behind and not await self._comes(consumer):
+        elif behind and not await self._comes():
             raise TimeoutError(f"nothing came although there is something in {sorted(behind)}")
 
-    async def _comes(self, consumer: AIOKafkaConsumer) -> bool:
+    async def _comes(self) -> bool:
         """Whether what may just have been added is on its way; a position moves past markers without a record."""
         before = dict(self._positions)
-        await self._turn(consumer)
+        await self._turn()
         return before != self._positions
 
     def _place(self, number: int) -> TopicPartition:
