@@ -7,6 +7,7 @@ envelope           a request's headers: CloudEvents, deadline, floor, correlatio
 body               values: the lines of OpenAI's batch files
 result             the one end of a request, for writers and for readers
 content_key        which requests ask for the same answer
+answer             an answer of the past, for the next owner of its partition
 dead_letter        records that were given up, as they came
 schema             JSON Schema of all of them (``python -m failsoft.wire.schema``)
 attributes         headers as typed attributes

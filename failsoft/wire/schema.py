@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 
 from failsoft.policy.outcome import Outcome, Reason
+from failsoft.wire.answer import ANSWER_TYPE
 from failsoft.wire.body import PartState
 from failsoft.wire.dead_letter import DEAD_LETTER_TYPE
 from failsoft.wire.envelope import REQUEST_TYPE
@@ -194,6 +195,24 @@ _DEAD_LETTER_HEADERS: Final = _object(
     ),
 )
 
+_ANSWER_HEADERS: Final = _object(
+    {
+        "ce_specversion": {"const": "1.0"},
+        "ce_id": _text("the record's key, and when the answer was given"),
+        "ce_source": {"type": "string", "pattern": "^/failsoft/"},
+        "ce_type": {"const": ANSWER_TYPE},
+        "ce_time": _instant("when it was given, by the broker's clock"),
+        "content-type": {"const": "application/json"},
+        "ce_stage": _text("whose answer it is"),
+        "ce_servedtier": _text("which tier gave it"),
+        "ce_servedlevel": _integer("its level", pattern=_LEVEL),
+        "ce_revision": _text("of the model behind the tier"),
+        "ce_freshms": _integer("how long it is fresh from ce_time on, milliseconds"),
+        "ce_region": _text("where the endpoint is that gave it"),
+    },
+    required=("ce_type", "ce_time", "ce_stage", "ce_servedtier", "ce_freshms"),
+)
+
 SCHEMAS: Final[dict[str, Schema]] = {
     "request": _record("request", "A request on a stage's topic", _REQUEST_HEADERS, _REQUEST_VALUE),
     "result": _record("result", "The one result of a request", _RESULT_HEADERS, _RESULT_VALUE),
@@ -202,6 +221,12 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "A record that was given up",
         _DEAD_LETTER_HEADERS,
         {"description": "the original's, whatever it is"},
+    ),
+    "answer": _record(
+        "answer",
+        "An answer of the past, keyed <content key>/<level>[/<revision>]",
+        _ANSWER_HEADERS,
+        {"description": "the answer, as response.body of results; a record without a value deletes it"},
     ),
 }
 """By name; the file is ``<name>.schema.json``."""

@@ -24,8 +24,16 @@ import orjson
 
 from failsoft.policy.errors import MalformedRecord
 from failsoft.wire import RequestLine
+from failsoft.wire.answer import decode_answer, encode_answer
 from failsoft.wire.attributes import PLAIN
-from failsoft.wire.body import decode_output, decode_request, encode_output, encode_request, salvage_custom_id
+from failsoft.wire.body import (
+    OutputLine,
+    decode_output,
+    decode_request,
+    encode_output,
+    encode_request,
+    salvage_custom_id,
+)
 from failsoft.wire.content_key import content_key
 from failsoft.wire.dead_letter import decode_dead_letter, encode_dead_letter
 from failsoft.wire.envelope import decode_headers, encode_request_headers, salvage_headers
@@ -128,7 +136,16 @@ def a_dead_letter(sample: Sample) -> None:
         assert decode_dead_letter(record.key, record.value, record.headers).reason is letter.reason
 
 
-CHECKS: Final[tuple[Check, ...]] = (a_request, a_result, a_dead_letter)
+def an_answer(sample: Sample) -> None:
+    """The way of a worker that hears what others have answered: what it takes, a result can carry."""
+    with suppress(MalformedRecord):
+        answer = decode_answer(sample.key, sample.headers, sample.value or b"")
+        record = encode_answer(answer, pipeline="p")
+        assert decode_answer(record.key, record.headers, record.value or b"") == answer
+        encode_output(OutputLine("id", None, 200, "r", answer.body))
+
+
+CHECKS: Final[tuple[Check, ...]] = (a_request, a_result, a_dead_letter, an_answer)
 
 
 # Changes.

@@ -11,6 +11,7 @@ from hypothesis import given
 from jsonschema import Draft202012Validator, ValidationError  # type: ignore[import-untyped] # it ships no types
 
 from failsoft.policy.outcome import Ending
+from failsoft.wire.answer import decode_answer, encode_answer
 from failsoft.wire.body import decode_output, decode_request, encode_output, encode_request
 from failsoft.wire.dead_letter import decode_dead_letter, encode_dead_letter
 from failsoft.wire.envelope import Envelope, decode_headers, encode_request_headers
@@ -110,6 +111,12 @@ def test_a_result_is_decoded_and_written_again_as_it_was(path):
         context_state=result.context_state,
     )
     assert again == record
+
+
+@pytest.mark.parametrize("path", examples("answer"))
+def test_an_answer_is_decoded_and_written_again_as_it_was(path):
+    record = as_record(json.loads(path.read_text()))
+    assert encode_answer(decode_answer(record.key, record.headers, record.value or b""), pipeline="support") == record
 
 
 @pytest.mark.parametrize("path", examples("dead-letter"))
