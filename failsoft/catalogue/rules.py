@@ -5,6 +5,7 @@
   wait until the deadline and still has to read. Both must be *said*; a broker's own default cannot be checked here.
 * Neither they nor dead letters are compacted: two requests may have one key.
 * Every topic is stamped by the broker (LogAppendTime): its clock is the one that all hosts share.
+* Answers have as many partitions as requests: whoever owns a partition of requests reads the answers with its number.
 * min.insync.replicas is at most the replication, else no acknowledged write can succeed.
 * A reply topic is none of our own: a reply read as a request would answer itself for ever.
 """
@@ -38,6 +39,7 @@ def broken_rules(shape: CatalogueShape, settings: Mapping[str, tuple[int, Mappin
     )
     yield from _compaction(configs)
     yield from _clock(configs)
+    yield from _answers(shape)
     yield from _replicas(settings)
     yield from _replies(shape)
 
@@ -73,6 +75,16 @@ def _clock(configs: Mapping[str, Mapping[str, str]]) -> Iterator[Problem]:
                 ("topics", kind, "config", "message.timestamp.type"),
                 "deadlines are counted on the broker's clock; set LogAppendTime, best in defaults.config",
             )
+
+
+def _answers(shape: CatalogueShape) -> Iterator[Problem]:
+    topics, usual = shape.topics, shape.defaults.partitions
+    wanted = topics.requests.partitions or usual
+    if topics.answers is not None and (topics.answers.partitions or usual) != wanted:
+        yield Problem(
+            ("topics", "answers", "partitions"),
+            f"requests have {wanted} partitions, and whoever owns one reads its answers; use {wanted} here too",
+        )
 
 
 def _replicas(settings: Mapping[str, tuple[int, Mapping[str, str]]]) -> Iterator[Problem]:

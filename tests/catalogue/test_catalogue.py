@@ -142,6 +142,7 @@ def test_a_configuration_value_is_written_as_kafka_takes_it(written, value):
         ("partitions: 6", "partitions: 0", 2, "defaults.partitions", "greater than or equal to 1"),
         ("partitions: 6", "partitions: yes", 2, "defaults.partitions", "valid integer"),
         ("replication: 3", "replication: 3, replicas: 3", 2, "defaults.replicas", "not a field"),
+        ("reply_topics", "  answers: {partitions: 5}\nreply_topics", 12, "topics.answers.partitions", "use 6 here too"),
         ("[replies]", "[digits.classify.batch]", 12, "reply_topics.0", "reply elsewhere"),
         ("[replies]", "[a/b]", 12, "reply_topics.0", "not a topic name"),
     ],
