@@ -1,13 +1,14 @@
 """Who may do what with the topics and groups of a catalogue: the least that each role needs, as Kafka's ACLs.
 
-==========  ==============================================================================================================
+==========  =================================================================================================================
 role        does
-==========  ==============================================================================================================
+==========  =================================================================================================================
 producer    writes requests into the first stage of a pipeline
-worker      reads requests, commits how far it is, writes ends: results, dead letters, roll-ups, replies, later stages
+worker      reads requests, commits how far it is, writes ends: results, dead letters, roll-ups, replies, later stages; shares
+            with other workers what it knows of endpoints, and hears operators
 reader      reads results; in no group, so that there is nothing to commit
-operator    creates topics and changes what is set on them, reads dead letters, looks at groups, writes controls
-==========  ==============================================================================================================
+operator    creates topics and changes what is set on them, reads dead letters and breakers, looks at groups, writes controls
+==========  =================================================================================================================
 
 Nobody is given what would undo the promises: no role deletes topics or records, only a worker commits for its group, and a
 producer cannot write into a later stage, nor a result. Operations imply others in Kafka: Read and Write imply Describe, Alter
@@ -89,7 +90,7 @@ def _of_workers(catalogue: Catalogue, pipeline: str) -> Iterator[Right]:
 def _of_operators(catalogue: Catalogue, pipeline: str) -> Iterator[Right]:
     yield Right(Resource.TOPIC, pipeline_prefix(pipeline), ("Create", "Alter", "AlterConfigs"), is_prefix=True)
     yield Right(Resource.GROUP, group_name(pipeline, ""), ("Describe",), is_prefix=True)
-    yield from _topics(_known(catalogue, pipeline, ("dead-letters",)), "Read")
+    yield from _topics(_known(catalogue, pipeline, ("dead-letters", "breakers")), "Read")
     yield from _topics(_known(catalogue, pipeline, ("controls",)), "Read", "Write")
 
 

@@ -18,6 +18,7 @@ topics:
   results:      {config: {retention.ms: 7d}}
   dead-letters: {config: {retention.ms: 14d}}
   outcomes:     {config: {retention.ms: 1h}}
+  breakers:     {config: {cleanup.policy: compact}}
   controls:     {config: {cleanup.policy: compact}}
 reply_topics: [for-app]
 """)
@@ -43,14 +44,15 @@ def said(role: Role) -> set[str]:
                 "Read shop.find.interactive", "Read shop.find.batch", "Read failsoft.shop.find",
                 "Read shop.answer.interactive", "Read shop.answer.batch", "Read failsoft.shop.answer",
                 "Write shop.answer.interactive", "Write shop.answer.batch",
-                "Write shop.results", "Write shop.dead-letters", "Write shop.outcomes", "Write for-app", "Read shop.controls",
+                "Write shop.results", "Write shop.dead-letters", "Write shop.outcomes", "Write for-app",
+                "Read shop.breakers", "Write shop.breakers", "Read shop.controls",
             },
         ),
         (
             Role.OPERATOR,
             {
                 "Create shop.*", "Alter shop.*", "AlterConfigs shop.*", "Describe failsoft.shop.*",
-                "Read shop.dead-letters", "Read shop.controls", "Write shop.controls",
+                "Read shop.dead-letters", "Read shop.breakers", "Read shop.controls", "Write shop.controls",
             },
         ),
     ],

@@ -39,6 +39,8 @@ topics:
   results:      {config: {retention.ms: 7d}}
   dead-letters: {config: {retention.ms: 14d}}
   outcomes:     {config: {retention.ms: 1h}}
+  breakers:     {config: {cleanup.policy: compact}}
+  controls:     {config: {cleanup.policy: compact}}
 reply_topics: [for-app]
 """
 CATALOGUE: Catalogue = parse(CATALOGUE_TEXT)
@@ -210,9 +212,11 @@ PLACES = {
     "results": "shop.results",
     "dead letters": "shop.dead-letters",
     "outcomes": "shop.outcomes",
+    "breakers": "shop.breakers",
+    "controls": "shop.controls",
     "replies": "for-app",
 }
-OPERATED = {"requests", "later requests", "results", "dead letters", "outcomes"}
+OPERATED = {"requests", "later requests", "results", "dead letters", "outcomes", "breakers", "controls"}
 ALLOWED = {
     ("producer", "write", "requests"),
     ("reader", "read", "results"),
@@ -224,8 +228,17 @@ ALLOWED = {
     ("worker", "write", "results"),
     ("worker", "write", "dead letters"),
     ("worker", "write", "outcomes"),
+    ("worker", "read", "breakers"),
+    ("worker", "write", "breakers"),
+    ("worker", "read", "controls"),
+    *(
+        ("worker", "commit", place) for place in ("breakers", "controls")
+    ),  # which means nothing: who may read may commit
     ("worker", "write", "replies"),
     ("operator", "read", "dead letters"),
+    ("operator", "read", "breakers"),
+    ("operator", "read", "controls"),
+    ("operator", "write", "controls"),
     *(("operator", deed, place) for deed in ("create", "change", "look at the settings of") for place in OPERATED),
 }
 MATRIX = [(user, deed) for user in USERS for deed in DEEDS]
