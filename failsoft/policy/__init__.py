@@ -11,6 +11,7 @@ stall              what to do about an endpoint that has stopped answering
 concurrency        permits: this worker's share of a limit; a limit that is measured
 breaker            whether an endpoint may be called, from how its calls went
 breaker_board      what all workers say of a breaker; whose turn it is to probe
+breaker_control    what an operator says of it, and which of two words holds
 retry_budget       whether another execution may happen
 backoff            when
 widening           whether latency is what it was: widening, shift or spike
@@ -21,6 +22,8 @@ context            which tiers can run on an incomplete context
 routing            the region of each endpoint, moved by hand
 offsets            which offset may be committed
 clock_offset       this host's clock against the broker's
+fleet_latency      what all workers have measured of an endpoint, from their roll-ups
+degradation        how many requests ended at which level, minute by minute, from the same
 =================  =====================================================================
 
 Composed in the stage so far: all but ``admission``, ``coalescing``, ``answers``, ``context`` and ``routing``. Modules that

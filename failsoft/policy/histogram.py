@@ -17,6 +17,15 @@ _LOG_GAMMA = math.log((1 + ACCURACY) / (1 - ACCURACY))
 _VALUE_FACTOR = 2 / (math.exp(_LOG_GAMMA) + 1)
 
 
+def bucket(seconds: float) -> int:
+    """The bucket of a value."""
+    return math.ceil(math.log(seconds) / _LOG_GAMMA)
+
+
+BUCKETS = range(bucket(LEAST_SECONDS), bucket(MOST_SECONDS) + 1)
+"""All that there are."""
+
+
 class LogHistogram:
     """Counts by logarithm. Values are seconds, clamped to 1 ms ... 1 h (at most about 760 keys)."""
 

@@ -9,8 +9,12 @@ result             the one end of a request, for writers and for readers
 content_key        which requests ask for the same answer
 answer             an answer of the past, for the next owner of its partition
 dead_letter        records that were given up, as they came
+rollup             what a worker tells of itself
+profile            how long calls took
+degradation        the ledger of how requests ended
 schema             JSON Schema of all of them (``python -m failsoft.wire.schema``)
 attributes         headers as typed attributes
+members            members of JSON objects, each of its type
 timestamp          instants as RFC 3339
 record             key, value, headers
 =================  ==================================================================================

@@ -14,7 +14,7 @@ write, whatever their schema says. The line itself is closed, since a misspelt m
 is the model's business and stays open.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -24,12 +24,12 @@ import orjson
 from failsoft.policy.errors import MalformedRecord
 from failsoft.wire.attributes import shown
 from failsoft.wire.limits import LARGE_VALUE_BYTES, VALUE_BYTES, parse_json
+from failsoft.wire.members import check_members, member
 from failsoft.wire.timestamp import format_timestamp, parse_timestamp
 
 _REQUEST_MEMBERS: Final = ("custom_id", "method", "url", "body", "context")
 _PART_MEMBERS: Final = ("value", "state", "produced_at")
 _OUTPUT_MEMBERS: Final = ("id", "custom_id", "response", "error")
-_TYPE_NAMES: Final[dict[type, str]] = {str: "a string", dict: "an object", int: "an integer"}
 
 
 class PartState(StrEnum):
@@ -105,14 +105,14 @@ def decode_request(value: bytes | None, *, limit_bytes: int = VALUE_BYTES) -> Re
     if value is None:
         raise MalformedRecord("value", "absent; a request is a line of a batch file")
     line = parse_json(value, limit_bytes=limit_bytes)
-    _check_members(line, "value", _REQUEST_MEMBERS)
-    custom_id: str = _member(line, "custom_id", str)
-    if _member(line, "method", str) != "POST":
+    check_members(line, "value", _REQUEST_MEMBERS)
+    custom_id: str = member(line, "custom_id", str)
+    if member(line, "method", str) != "POST":
         raise MalformedRecord("method", "only POST is possible")
-    url: str = _member(line, "url", str)
+    url: str = member(line, "url", str)
     if not url.startswith("/"):
         raise MalformedRecord("url", "not a path such as /v1/chat/completions")
-    return RequestLine(custom_id, url, _member(line, "body", dict), _context(line.get("context")))
+    return RequestLine(custom_id, url, member(line, "body", dict), _context(line.get("context")))
 
 
 def encode_request(line: RequestLine, *, limit_bytes: int = VALUE_BYTES) -> bytes:
@@ -143,15 +143,15 @@ def decode_output(value: bytes | None) -> OutputLine:
         MalformedRecord: it is not a batch output line with a response; names the member.
     """
     line = parse_json(value or b"", limit_bytes=LARGE_VALUE_BYTES)
-    _check_members(line, "value", _OUTPUT_MEMBERS)
-    response = _member(line, "response", dict)
+    check_members(line, "value", _OUTPUT_MEMBERS)
+    response = member(line, "response", dict)
     if "body" not in response:
         raise MalformedRecord("response.body", "missing")
     return OutputLine(
-        id=_member(line, "id", str),
-        custom_id=None if line.get("custom_id") is None else _member(line, "custom_id", str),
-        status_code=_member(response, "status_code", int, "response."),
-        request_id=_member(response, "request_id", str, "response."),
+        id=member(line, "id", str),
+        custom_id=None if line.get("custom_id") is None else member(line, "custom_id", str),
+        status_code=member(response, "status_code", int, "response."),
+        request_id=member(response, "request_id", str, "response."),
         body=response["body"],
     )
 
@@ -178,22 +178,6 @@ def _dump(document: Any, field_: str, limit_bytes: int) -> bytes:
     return value
 
 
-def _check_members(document: Any, field_: str, known: Iterable[str], path: str = "") -> None:
-    if not isinstance(document, dict):
-        raise MalformedRecord(field_, "not an object")
-    unknown = document.keys() - set(known)
-    if unknown:
-        raise MalformedRecord(f"{path}{shown(min(unknown))}", f"unknown; the members here are {', '.join(known)}")
-
-
-def _member(document: dict[str, Any], name: str, kind: type, path: str = "") -> Any:
-    if name not in document:
-        raise MalformedRecord(path + name, "missing")
-    if type(document[name]) is not kind:
-        raise MalformedRecord(path + name, f"not {_TYPE_NAMES[kind]}")
-    return document[name]
-
-
 def _context(document: Any) -> dict[str, ContextPart]:
     if document is None:
         return {}
@@ -203,7 +187,7 @@ def _context(document: Any) -> dict[str, ContextPart]:
 
 
 def _decode_part(part: Any, path: str) -> ContextPart:
-    _check_members(part, path, _PART_MEMBERS, f"{path}.")
+    check_members(part, path, _PART_MEMBERS, f"{path}.")
     if "value" not in part:
         raise MalformedRecord(f"{path}.value", "missing")
     state = part.get("state", PartState.PRESENT)
@@ -211,7 +195,7 @@ def _decode_part(part: Any, path: str) -> ContextPart:
         raise MalformedRecord(f"{path}.state", f"none of {', '.join(PartState)}")
     produced_at = part.get("produced_at")
     if produced_at is not None:
-        produced_at = parse_timestamp(_member(part, "produced_at", str, f"{path}."), f"{path}.produced_at")
+        produced_at = parse_timestamp(member(part, "produced_at", str, f"{path}."), f"{path}.produced_at")
     return ContextPart(part["value"], PartState(state), produced_at)
 
 

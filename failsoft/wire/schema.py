@@ -16,12 +16,17 @@ from typing import Any, Final
 
 import orjson
 
+from failsoft.policy.degradation import CELL_SECONDS
+from failsoft.policy.histogram import BUCKETS
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.wire.answer import ANSWER_TYPE
 from failsoft.wire.body import PartState
 from failsoft.wire.dead_letter import DEAD_LETTER_TYPE
+from failsoft.wire.degradation import DEGRADATION_TYPE
 from failsoft.wire.envelope import REQUEST_TYPE
+from failsoft.wire.profile import PROFILE_TYPE
 from failsoft.wire.result import RESULT_TYPE
+from failsoft.wire.rollup import ROLLUP_TYPE
 
 Schema = dict[str, Any]
 
@@ -213,6 +218,96 @@ _ANSWER_HEADERS: Final = _object(
     required=("ce_type", "ce_time", "ce_stage", "ce_servedtier", "ce_freshms"),
 )
 
+_LEVEL_OR_NONE: Final[Schema] = {
+    "enum": [1, 2, 3, None],
+    "description": "at which they were served; null: they were not",
+}
+_WHOLE: Final[Schema] = {"type": "integer", "minimum": 0}
+_NAME: Final[Schema] = {"type": "string"}
+
+_HISTOGRAM: Final = _object(
+    {
+        "seconds": {"type": "number", "minimum": 0, "description": "the sum of all"},
+        "counts": {
+            "type": "array",
+            "description": "pairs of bucket and calls; bucket k ends at (1.01 / 0.99)^k seconds",
+            "items": {
+                "type": "array",
+                "prefixItems": [
+                    {"type": "integer", "minimum": BUCKETS[0], "maximum": BUCKETS[-1]},
+                    {"type": "integer", "minimum": 1},
+                ],
+                "items": False,
+                "minItems": 2,
+            },
+        },
+    },
+    required=("seconds", "counts"),
+    additionalProperties=False,
+)
+
+_PROFILE: Final[Schema] = {
+    "tier": _NAME,
+    "region": {"type": "string", "description": "where the endpoint stands; empty where its author named none"},
+    "answers": _HISTOGRAM,
+    "cut": {**_HISTOGRAM, "description": "calls that were cut: each took longer"},
+}
+
+_ROLLUP_VALUE: Final = _object(
+    {
+        "stage": _NAME,
+        "endings": {
+            "type": "array",
+            "items": _object(
+                {
+                    "class": _NAME,
+                    "level": _LEVEL_OR_NONE,
+                    "reason": _word(Reason, "why that was not level 1, or not ok"),
+                    "outcome": _word(Outcome, "how they ended"),
+                    "count": _WHOLE,
+                },
+                required=("class", "reason", "outcome", "count"),
+                additionalProperties=False,
+            ),
+        },
+        "latency": {
+            "type": "array",
+            "items": _object(_PROFILE, required=_PROFILE, additionalProperties=False),
+        },
+    },
+    required=("stage", "endings", "latency"),
+    additionalProperties=False,
+)
+
+_LATENCY_VALUE: Final = _object({"stage": _NAME, **_PROFILE}, required=("stage", *_PROFILE), additionalProperties=False)
+
+_DEGRADATION_VALUE: Final = _object(
+    {
+        "begins_at": _instant("the minute, by the broker's clock"),
+        "seconds": {"const": CELL_SECONDS},
+        "stage": _NAME,
+        "class": _NAME,
+        "level": _LEVEL_OR_NONE,
+        "reason": _word(Reason, "why that was not level 1, or not ok"),
+        "partition": {
+            **_WHOLE,
+            "description": "of the roll-ups that are counted; all of a minute is the sum over them",
+        },
+        "counts": {
+            **_object({outcome.value: _WHOLE for outcome in Outcome}, additionalProperties=False),
+            "description": "requests by how they ended",
+        },
+        "through": {**_WHOLE, "description": "the offset of the last roll-up that is counted"},
+    },
+    required=("begins_at", "seconds", "stage", "class", "reason", "partition", "counts", "through"),
+    additionalProperties=False,
+)
+
+
+def _typed(type_: str) -> Schema:
+    return _object({"ce_type": {"const": type_}, "content-type": {"const": "application/json"}}, required=("ce_type",))
+
+
 SCHEMAS: Final[dict[str, Schema]] = {
     "request": _record("request", "A request on a stage's topic", _REQUEST_HEADERS, _REQUEST_VALUE),
     "result": _record("result", "The one result of a request", _RESULT_HEADERS, _RESULT_VALUE),
@@ -227,6 +322,11 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "An answer of the past, keyed <content key>/<level>[/<revision>]",
         _ANSWER_HEADERS,
         {"description": "the answer, as response.body of results; a record without a value deletes it"},
+    ),
+    "rollup": _record("rollup", "What a worker tells of one stage", _typed(ROLLUP_TYPE), _ROLLUP_VALUE),
+    "latency": _record("latency", "How long calls of one tier took lately", _typed(PROFILE_TYPE), _LATENCY_VALUE),
+    "degradation": _record(
+        "degradation", "How requests of one minute ended", _typed(DEGRADATION_TYPE), _DEGRADATION_VALUE
     ),
 }
 """By name; the file is ``<name>.schema.json``."""

@@ -36,9 +36,12 @@ from failsoft.wire.body import (
 )
 from failsoft.wire.content_key import content_key
 from failsoft.wire.dead_letter import decode_dead_letter, encode_dead_letter
+from failsoft.wire.degradation import decode_cell, encode_cell
 from failsoft.wire.envelope import decode_headers, encode_request_headers, salvage_headers
 from failsoft.wire.limits import VALUE_BYTES
+from failsoft.wire.profile import decode_fleet_profile, encode_fleet_profile
 from failsoft.wire.result import decode_result
+from failsoft.wire.rollup import decode_rollup, encode_rollup
 
 EXAMPLES: Final = Path(__file__).parents[2] / "schemas" / "examples"
 SECONDS_MAX: Final = 2.0
@@ -145,7 +148,26 @@ def an_answer(sample: Sample) -> None:
         encode_output(OutputLine("id", None, 200, "r", answer.body))
 
 
-CHECKS: Final[tuple[Check, ...]] = (a_request, a_result, a_dead_letter, an_answer)
+def a_rollup(sample: Sample) -> None:
+    """The way of whoever adds up what workers tell."""
+    with suppress(MalformedRecord):
+        rollup = decode_rollup(sample.value, sample.headers)
+        if rollup is not None:
+            record = encode_rollup(rollup, pipeline="p", id_="1")
+            assert decode_rollup(record.value, record.headers) == rollup, "a roll-up is not the same when written again"
+
+
+def a_read_model(sample: Sample) -> None:
+    """The way of workers to the fleet's latency, and of people to the ledger."""
+    with suppress(MalformedRecord):
+        profile = decode_fleet_profile(sample.value)
+        assert decode_fleet_profile(encode_fleet_profile(*profile).value) == profile, "a profile has changed"
+    with suppress(MalformedRecord):
+        cell = decode_cell(sample.value)
+        assert decode_cell(encode_cell(*cell).value) == cell, "a cell of the ledger has changed"
+
+
+CHECKS: Final[tuple[Check, ...]] = (a_request, a_result, a_dead_letter, an_answer, a_rollup, a_read_model)
 
 
 # Changes.

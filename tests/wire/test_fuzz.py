@@ -10,7 +10,7 @@ def test_a_short_run_finds_nothing_and_gets_past_the_door():
     counts, found = fuzz.fuzz(seed=1, records=3_000)
     assert found == []
     assert counts["records"] == 3_000
-    assert counts["requests that were read"] > 150
+    assert counts["requests that were read"] > 100
 
 
 def test_a_seed_says_what_is_tried():

@@ -14,10 +14,13 @@ from failsoft.policy.outcome import Ending
 from failsoft.wire.answer import decode_answer, encode_answer
 from failsoft.wire.body import decode_output, decode_request, encode_output, encode_request
 from failsoft.wire.dead_letter import decode_dead_letter, encode_dead_letter
+from failsoft.wire.degradation import decode_cell, encode_cell
 from failsoft.wire.envelope import Envelope, decode_headers, encode_request_headers
 from failsoft.wire.identity import result_id
+from failsoft.wire.profile import decode_fleet_profile, encode_fleet_profile
 from failsoft.wire.record import Record
 from failsoft.wire.result import decode_result, encode_result
+from failsoft.wire.rollup import decode_rollup, encode_rollup
 from failsoft.wire.schema import SCHEMAS, main
 from tests.wire.strategies import envelopes, lines
 
@@ -125,6 +128,28 @@ def test_a_dead_letter_is_decoded_and_written_again_as_it_was(path):
     assert encode_dead_letter(decode_dead_letter(record.key, record.value, record.headers)) == record
 
 
+@pytest.mark.parametrize("path", examples("rollup"))
+def test_a_rollup_is_decoded_and_written_again_as_it_was(path):
+    record = as_record(json.loads(path.read_text()))
+    said = dict(record.headers)
+    rollup = decode_rollup(record.value, record.headers)
+    assert rollup is not None
+    pipeline = (said["ce_source"] or b"").decode().removeprefix("/failsoft/")
+    assert encode_rollup(rollup, pipeline=pipeline, id_=(said["ce_id"] or b"").decode()) == record
+
+
+@pytest.mark.parametrize("path", examples("latency"))
+def test_a_profile_of_the_fleet_is_decoded_and_written_again_as_it_was(path):
+    record = as_record(json.loads(path.read_text()))
+    assert encode_fleet_profile(*decode_fleet_profile(record.value)) == record
+
+
+@pytest.mark.parametrize("path", examples("degradation"))
+def test_a_cell_of_the_ledger_is_decoded_and_written_again_as_it_was(path):
+    record = as_record(json.loads(path.read_text()))
+    assert encode_cell(*decode_cell(record.value)) == record
+
+
 @pytest.mark.parametrize(
     ("kind", "change"),
     [
@@ -135,6 +160,9 @@ def test_a_dead_letter_is_decoded_and_written_again_as_it_was(path):
         ("request", {"headers": {"content-type": "application/cloudevents+json"}}),
         ("result", {"headers": {"ce_outcome": "perhaps"}}),
         ("dead-letter", {"headers": {}}),
+        ("rollup", {"value": {"stage": "s", "endings": []}}),
+        ("latency", {"value": {"stage": "s", "tier": "t", "region": "", "answers": {}, "cut": {}}}),
+        ("degradation", {"value": {"stage": "s"}}),
     ],
 )
 def test_a_schema_refuses_what_the_code_refuses(kind, change):
