@@ -3,11 +3,12 @@
 Rule. A request joins a flight for the same content (:mod:`failsoft.policy.flight`) whose answer will be good enough and early
 enough for it, and that has room; if there is none it opens one::
 
-    flight's level <= the request's floor    and    flight answers by <= the request's deadline
+    flight's level <= the request's floor    and    its answer is timely for the request's deadline
 
 While a better tier may yet take the request, a flight that runs at a lower one is left alone: the full tier has first refusal of
-everybody. One that only waits is joined whatever it may come to: alone the request would mostly come to the same, and where the
-full tier has just failed the flight, it keeps a herd from calling a failing tier again.
+everybody. Not while that tier is stopped: then nothing better is to be had. A flight that only waits is joined whatever it may
+come to: alone the request would mostly come to the same, and where the full tier has just failed the flight, it keeps a herd
+from calling a failing tier again.
 
 **Nobody owns the execution.** Where it belongs to the leader, as in most single-flight tables, the leader's deadline takes the
 followers with it. Here a waiter leaves at its own deadline, or when its partition goes to another worker, and the execution
@@ -34,7 +35,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from failsoft.policy.errors import ConfigurationError, IllegalTransition
-from failsoft.policy.flight import Flight, Waiter
+from failsoft.policy.flight import Flight, Outlook, Waiter
 from failsoft.policy.levels import FALLBACK_LEVEL
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.request import ClassName, RecordId
@@ -174,16 +175,15 @@ class Flights:
 
     # Flying.
 
-    def start(self, flight: Flight, *, level: int, expected_at: float, window_ends_at: float) -> list[Waiter]:
+    def start(self, flight: Flight, outlook: Outlook) -> list[Waiter]:
         """An execution starts. Those who do not accept its level leave, and are returned.
 
         Args:
             flight: it waits.
-            level: of the tier that runs.
-            expected_at: when it will most likely have answered, q95.
-            window_ends_at: when it will be cut.
+            outlook: of the call.
         """
-        flight.started(level, expected_at=expected_at, window_ends_at=window_ends_at)
+        flight.started(outlook)
+        level = outlook.level
         refusing = [waiter for waiter in flight.waiters if waiter.floor < level] if flight.floor < level else []
         for waiter in refusing:
             self.leave(waiter.record)

@@ -5,8 +5,18 @@ difference between them. What the rest of the stage sees of it follows from who 
 
     class, deadline, floor     the most urgent, the earliest, the strictest aboard
     level                      that of the tier that runs; while none does, the floor: it will not come to less
-    answers by                 q95 of that tier after the start; once that has passed, the end of the window, for then
-                               nothing better is known. While none runs: at once, because joining costs it no time
+
+Whether its answer will be early enough for one who would board depends on the age of its call::
+
+    none runs                  always: joining costs no time
+    before q95 of the tier     if q95 lies before the deadline, and before the end of the window
+    once q95 has passed        if the end of the window lies before the deadline, for then nothing better is known
+    before the median          also if the median lies before both, and q95 of a call that begins now beyond the deadline
+
+The last is for those who have too little time to be sure of anything. A call of their own would begin later than this one and
+so, most likely, end later: what is left of a call that is younger than its median is shorter than a new one, up to a sigma of 1.
+And who cannot wait for the end parts from this one as soon as it would from its own. Without that line a herd with short
+deadlines, or one in front of a slow model, is a call for each: every permit that there is.
 
 A waiting flight thus stands in the queue where its most urgent waiter would stand alone, for as long as it is aboard, and its
 execution may last until the *last* deadline. Waiters are kept in a list sorted by deadline: with 10,000 of them it costs 6 us
@@ -16,7 +26,6 @@ to take one in and let it go again.
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Sequence
-from math import inf
 from typing import NamedTuple
 
 from failsoft.policy.request import ClassName, RecordId
@@ -36,6 +45,34 @@ class Waiter(NamedTuple):
     floor: int
 
 
+class Outlook(NamedTuple):
+    """What is known of a call when it starts: its instants.
+
+    Attributes:
+        level: of the tier.
+        started_at: now.
+        even_at: when it will have answered with an even chance, the tier's median.
+        expected_at: when it will most likely have answered, q95.
+        window_ends_at: when it will be cut.
+    """
+
+    level: int
+    started_at: float
+    even_at: float
+    expected_at: float
+    window_ends_at: float
+
+    def is_timely(self, deadline_at: float, *, now: float) -> bool:
+        """Whether one with this deadline does best to wait for it."""
+        if now > self.expected_at:
+            return self.window_ends_at <= deadline_at
+        until = min(deadline_at, self.window_ends_at)
+        if self.expected_at <= until:
+            return True
+        own_expected_at = now + self.expected_at - self.started_at
+        return now < self.even_at <= until and own_expected_at > deadline_at
+
+
 class Flight:
     """One execution and its waiters. Who is aboard is the business of the table.
 
@@ -43,23 +80,20 @@ class Flight:
         number: unique at this worker.
         key: the content key; None: it is not shared.
         leader: whose body is sent.
-        level: of the tier that runs, None while none does.
     """
 
     __slots__ = (
-        "_classes", "_expected_at", "_floors", "_is_retried", "_order", "_urgency", "_waiters", "_window_ends_at",
-        "key", "leader", "level", "number",
+        "_classes", "_floors", "_is_retried", "_order", "_outlook", "_urgency", "_waiters", "key", "leader", "number",
     )  # fmt: skip
 
     def __init__(self, number: int, key: str | None, leader: RecordId, urgency: Sequence[ClassName]) -> None:
         self.number, self.key, self.leader = number, key, leader
-        self.level: int | None = None
+        self._outlook: Outlook | None = None
         self._urgency = urgency
         self._waiters: dict[RecordId, Waiter] = {}
         self._order: list[tuple[float, RecordId]] = []
         self._classes: Counter[ClassName] = Counter()
         self._floors: Counter[int] = Counter()
-        self._expected_at = self._window_ends_at = inf
         self._is_retried = False
 
     def __len__(self) -> int:
@@ -75,6 +109,11 @@ class Flight:
     def is_abandoned(self) -> bool:
         """Whether nobody waits for it any more: its execution is to be cancelled."""
         return not self._waiters
+
+    @property
+    def level(self) -> int | None:
+        """Of the tier that runs, None while none does."""
+        return None if self._outlook is None else self._outlook.level
 
     @property
     def request_class(self) -> ClassName:
@@ -104,21 +143,23 @@ class Flight:
             at_least: the lowest level of a tier that runs already that would do.
             now: the instant.
         """
-        is_good = self.floor <= waiter.floor if self.level is None else self.level <= min(waiter.floor, at_least)
-        return is_good and self._answers_by(now) <= waiter.deadline_at
+        outlook = self._outlook
+        if outlook is None:
+            return self.floor <= waiter.floor and now <= waiter.deadline_at
+        return outlook.level <= min(waiter.floor, at_least) and outlook.is_timely(waiter.deadline_at, now=now)
 
     def stopped(self) -> None:
         """Its execution ended without an answer; it waits again, here or at the next tier."""
-        self.level = None
+        self._outlook = None
 
     def try_retry(self) -> bool:
         """Whether the tier that failed may be tried again: once, however many wait."""
         is_first, self._is_retried = not self._is_retried, True
         return is_first
 
-    def started(self, level: int, *, expected_at: float, window_ends_at: float) -> None:
+    def started(self, outlook: Outlook) -> None:
         """It runs. For the table, which lets those leave who do not accept the level."""
-        self.level, self._expected_at, self._window_ends_at = level, expected_at, window_ends_at
+        self._outlook = outlook
 
     def add(self, waiter: Waiter) -> None:
         """Take one aboard. For the table."""
@@ -142,12 +183,6 @@ class Flight:
     def has_room(self, waiters_max: int) -> bool:
         """Whether another one may board."""
         return len(self._waiters) < waiters_max
-
-    def _answers_by(self, now: float) -> float:
-        """A waiting one has time: it takes the place that the waiter would have alone."""
-        if self.level is None:
-            return now
-        return self._expected_at if now <= self._expected_at else self._window_ends_at
 
 
 def _instant(entry: tuple[float, object]) -> float:

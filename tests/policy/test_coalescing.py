@@ -4,7 +4,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from failsoft.policy.coalescing import REFUSED_KEYS_MAX, CoalescingConfig, Flights, Refusal
 from failsoft.policy.errors import ConfigurationError, IllegalTransition
-from failsoft.policy.flight import Flight, Waiter
+from failsoft.policy.flight import Flight, Outlook, Waiter
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.request import RecordId
 
@@ -21,8 +21,17 @@ def board(flights: Flights, who: Waiter, *, key: str | None = KEY, now: float = 
     return flights.join(key, who, now=now) or flights.open(key, who, now=now)
 
 
-def run(flights: Flights, flight: Flight, *, level: int = 1, expected_at: float = 1.0, window_ends_at: float = 5.0):
-    return flights.start(flight, level=level, expected_at=expected_at, window_ends_at=window_ends_at)
+def run(
+    flights: Flights,
+    flight: Flight,
+    *,
+    level: int = 1,
+    started_at: float = 0.0,
+    even_at: float = 0.3,
+    expected_at: float = 1.0,
+    window_ends_at: float = 5.0,
+):
+    return flights.start(flight, Outlook(level, started_at, even_at, expected_at, window_ends_at))
 
 
 def serve(flights: Flights, arrivals: list[Waiter], *, call_seconds: float) -> tuple[int, dict[RecordId, float | None]]:
@@ -120,6 +129,26 @@ def test_an_execution_that_is_late_already_is_expected_only_when_its_window_ends
     assert flights.join(KEY, waiter(3, deadline_at=5.0), now=1.1) is not None
 
 
+@pytest.mark.parametrize(
+    ("now", "deadline_at", "window_ends_at", "joins"),
+    [
+        (0.1, 0.9, 5.0, True),  # not sure in time with this call, and less so with its own
+        (0.1, 0.3, 5.0, True),
+        (0.1, 0.29, 5.0, False),  # not even an even chance: another tier may do better
+        (0.4, 0.9, 5.0, False),  # past its median, nobody knows how much is left of it
+        (0.1, 1.0, 0.5, True),  # the call has a short window, but its own would be no surer
+        (0.1, 9.0, 0.5, False),  # it would be sure of its own; this one may be cut
+        (0.1, 0.9, 0.2, False),  # this one will most likely be cut
+    ],
+)
+def test_who_is_sure_of_nothing_joins_a_young_call_because_its_own_would_come_later(
+    now, deadline_at, window_ends_at, joins
+):
+    flights = Flights(CLASSES)
+    run(flights, board(flights, waiter(1)), even_at=0.3, expected_at=1.0, window_ends_at=window_ends_at)
+    assert (flights.join(KEY, waiter(2, deadline_at=deadline_at), now=now) is not None) == joins
+
+
 def test_who_cannot_join_has_an_own_flight_and_the_next_ones_join_that():
     flights = Flights(CLASSES)
     lower = board(flights, waiter(1))
@@ -172,7 +201,7 @@ def test_a_flight_that_falls_back_below_somebodys_floor_lets_him_go_and_serves_t
 def test_a_flight_whose_execution_failed_can_be_joined_again_as_it_has_no_window_any_more():
     flights = Flights(CLASSES)
     flight = board(flights, waiter(1))
-    run(flights, flight, expected_at=50.0)
+    run(flights, flight, even_at=25.0, expected_at=50.0, window_ends_at=60.0)
     assert flights.join(KEY, waiter(2, deadline_at=9.0), now=0.0) is None
     flight.stopped()
     assert flights.join(KEY, waiter(2, deadline_at=9.0), now=0.0) is flight
@@ -318,9 +347,8 @@ class Skies(RuleBasedStateMachine):
     def start(self, choice: int, level: int, expected: float) -> None:
         flight = self.pick(choice, is_running=False)
         if flight is not None:
-            refusing = self.flights.start(
-                flight, level=level, expected_at=self.now + expected, window_ends_at=self.now + 2 * expected
-            )
+            outlook = Outlook(level, self.now, self.now + expected / 2, self.now + expected, self.now + 2 * expected)
+            refusing = self.flights.start(flight, outlook)
             for who in refusing:
                 assert who.floor < level
                 self.end(who)

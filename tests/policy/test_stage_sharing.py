@@ -6,6 +6,7 @@ from failsoft.policy.actions import CancelCall, Forget, Release
 from failsoft.policy.admission import AdmissionConfig
 from failsoft.policy.answer import AnswerName, Freshness
 from failsoft.policy.answers import AnswersConfig
+from failsoft.policy.breaker_states import State
 from failsoft.policy.coalescing import CoalescingConfig
 from failsoft.policy.events import Assigned, BacklogSeen, CallFinished, DrainRequested, Revoked, Verdict
 from failsoft.policy.outcome import Outcome, Reason
@@ -103,6 +104,43 @@ def test_who_cannot_wait_for_the_end_of_the_call_goes_on_to_the_next_tier_with_t
     driver.send(CallFinished(second.call_id, Verdict.OK))
     assert [driver.ending(record).tier for record in hasty] == ["small", "small"]
     assert not driver.publishes[patient]
+
+
+def test_a_herd_that_has_too_little_time_to_be_sure_is_one_call_all_the_same():
+    slow = TierSettings("large", 1, limit=16, expected_seconds=3.0)
+    driver = Driver(stage(slow, APOLOGY))
+    herd = []
+    for _ in range(200):
+        herd.append(driver.arrive(key="k", budget=5.0))
+        driver.wait(0.001)
+    assert sum(len(driver.calls[record]) for record in herd) == 1
+    driver.finish(herd[0], after=3.0)
+    assert {driver.ending(record).tier for record in herd} == {"large"}
+
+
+def test_one_with_little_time_who_comes_first_does_not_cost_the_others_their_level():
+    slow = TierSettings("large", 1, limit=16, expected_seconds=3.0)
+    driver = Driver(stage(slow, APOLOGY))
+    hasty = driver.arrive(key="k", budget=4.0)
+    patient = [driver.arrive("batch", key="k") for _ in range(20)]
+    driver.finish(hasty, Verdict.TIMEOUT, after=3.9)
+    driver.finish(patient[0], after=0.1)
+    assert driver.ending(hasty).tier == "apology"
+    assert {driver.ending(record).tier for record in patient} == {"large"}
+    assert sum(len(driver.calls[record]) for record in (hasty, *patient)) == 2
+
+
+def test_while_the_full_tier_is_stopped_a_herd_is_one_call_of_the_next():
+    driver = Driver(stage(LARGE, TierSettings("small", 2, limit=32, expected_seconds=0.04), APOLOGY))
+    for _ in range(5):
+        driver.finish(driver.arrive("batch"), Verdict.UNREACHABLE, after=0.01)
+    assert driver.machine.conditions["large"].state is State.OPEN
+    herd = [driver.arrive(name, key="k") for name in ("interactive", "standard", "batch") * 20]
+    driver.wait(0.001)
+    calls = [driver.tiers(record) for record in herd if driver.calls[record]]
+    assert calls == [["small"]]
+    driver.finish(herd[0], after=0.04)
+    assert {driver.ending(record).tier for record in herd} == {"small"}
 
 
 def test_a_failed_execution_falls_back_once_for_all():

@@ -91,6 +91,12 @@ class Dispatcher:
         """Whether anything waits for a permit."""
         return self._waiting > 0 or bool(self._urgent.entries)
 
+    @property
+    def best_level(self) -> int:
+        """The level of the best tier that is not stopped."""
+        levels = (endpoint.settings.level for endpoint in self.endpoints if not endpoint.is_stopped)
+        return next(levels, FALLBACK_LEVEL)
+
     def is_held(self, request_class: ClassName, oldest_age_seconds: float) -> bool:
         """Whether a class is to be left in the log: every tier that it may use is stopped, and its oldest has time."""
         known = self._classes[request_class]

@@ -47,6 +47,7 @@ from failsoft.policy.events import (
     Tick,
     Verdict,
 )
+from failsoft.policy.flight import Outlook
 from failsoft.policy.jitter import EvenJitter
 from failsoft.policy.offsets import OffsetLedger
 from failsoft.policy.outcome import Outcome, Reason
@@ -242,7 +243,7 @@ class StageMachine:
 
     def _share(self, work: Work) -> bool:
         """Whether an equal request's execution or answer serves it."""
-        found = self._sharing.find(work, now=self._now)
+        found = self._sharing.find(work, best_level=self._dispatcher.best_level, now=self._now)
         match found:
             case Refusal():
                 self._end(work, found.outcome, found.reason)
@@ -586,9 +587,9 @@ class StageMachine:
         self._calls.start(CallUnderWay(errand, start.tier, start.ticket, window_ends_at))
         if errand.flight is not None:
             endpoint = self._endpoints[start.tier]
-            expected_at = self._now + endpoint.latency.speed(now=self._now).q95
-            level = endpoint.settings.level
-            self._sharing.take_off(errand, level=level, expected_at=expected_at, window_ends_at=window_ends_at)
+            speed, now = endpoint.latency.speed(now=self._now), self._now
+            outlook = Outlook(endpoint.settings.level, now, now + speed.q50, now + speed.q95, window_ends_at)
+            self._sharing.take_off(errand, outlook)
             self._calls.look_at(errand)
         self._actions.append(
             StartCall(

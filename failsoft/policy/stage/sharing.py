@@ -20,7 +20,7 @@ from failsoft.policy.answer import Answer, AnswerName, Hit
 from failsoft.policy.answers import Answers
 from failsoft.policy.coalescing import Flights, Refusal
 from failsoft.policy.events import AnswerSeen
-from failsoft.policy.flight import Waiter
+from failsoft.policy.flight import Outlook, Waiter
 from failsoft.policy.jitter import Jitter
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.request import Partition, RecordId, Request
@@ -55,12 +55,18 @@ class Sharing:
 
     # A request comes in.
 
-    def find(self, work: Work, *, now: float) -> Refusal | Hit | Errand | None:
-        """What serves a request without an execution of its own; an errand is one that it has joined."""
+    def find(self, work: Work, *, best_level: int, now: float) -> Refusal | Hit | Errand | None:
+        """What serves a request without an execution of its own; an errand is one that it has joined.
+
+        Args:
+            work: of the request.
+            best_level: of the tiers that may yet take it.
+            now: the instant.
+        """
         refusal = self.flights.refusal(work.request.key, now=now)
         if refusal is not None:
             return refusal
-        return self._answer(work.request, self._wanted_level, now=now) or self._join(work, now)
+        return self._answer(work.request, self._wanted_level, now=now) or self._join(work, best_level, now)
 
     def last_resort(self, request: Request, *, now: float) -> Hit | None:
         """An answer of the past for a request that no model can serve in time."""
@@ -111,8 +117,8 @@ class Sharing:
             request.key, floor=floor, max_stale_seconds=tolerated, is_last_resort=is_last_resort, now=now
         )
 
-    def _join(self, work: Work, now: float) -> Errand | None:
-        flight = self.flights.join(work.request.key, _waiter(work), at_least=self._wanted_level, now=now)
+    def _join(self, work: Work, best_level: int, now: float) -> Errand | None:
+        flight = self.flights.join(work.request.key, _waiter(work), at_least=best_level, now=now)
         if flight is not None:
             work.errand = self._errands[flight.number]
         return work.errand
@@ -161,10 +167,10 @@ class Sharing:
             return False
         return (flight.request_class, flight.floor) != errand.lane or flight.deadline_at != errand.deadline_at
 
-    def take_off(self, errand: Errand, *, level: int, expected_at: float, window_ends_at: float) -> None:
+    def take_off(self, errand: Errand, outlook: Outlook) -> None:
         """A call starts. All aboard accept its level: their strictest floor chose the tiers."""
         if errand.flight is not None:
-            self.flights.start(errand.flight, level=level, expected_at=expected_at, window_ends_at=window_ends_at)
+            self.flights.start(errand.flight, outlook)
 
     # It is over.
 
