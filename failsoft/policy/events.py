@@ -6,6 +6,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from failsoft.policy.answer import AnswerName
+from failsoft.policy.breaker_control import Control
 from failsoft.policy.deadline import Stamp
 from failsoft.policy.profile import Profile
 from failsoft.policy.progress import Marks, Progress
@@ -160,6 +161,26 @@ class RegisterSeen:
     age_seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class RegistersSeen:
+    """Many words at once, as they are read back at start: nothing is decided before the last of them is known."""
+
+    registers: tuple[RegisterSeen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSeen:
+    """An operator's word on a breaker.
+
+    Attributes:
+        breaker: whose it is, ``<stage>/<tier>``.
+        control: what he wants, and until when.
+    """
+
+    breaker: str
+    control: Control
+
+
 class AnswerSeen(NamedTuple):
     """An answer stands in the log of answers. The shell has its body at hand while the machine decides whether it is kept.
 
@@ -216,6 +237,8 @@ Event = (
     | Committed
     | BacklogSeen
     | RegisterSeen
+    | RegistersSeen
+    | ControlSeen
     | LatencySeen
     | AnswerSeen
     | AnswerDeleted

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from failsoft.policy.answer import AnswerCounts
+from failsoft.policy.breaker_control import Force
 from failsoft.policy.breaker_states import State
 from failsoft.policy.request import ClassName
 from failsoft.policy.widening import Spread
@@ -24,6 +25,7 @@ class Condition:
         spread: how its latency compares with what it was.
         retries: class -> executions that the budget has paid for.
         retries_refused: class -> executions that it refused, or would have.
+        forced: what an operator wants of the breaker.
     """
 
     state: State
@@ -33,6 +35,7 @@ class Condition:
     spread: Spread
     retries: Mapping[ClassName, int]
     retries_refused: Mapping[ClassName, int]
+    forced: Force = Force.AUTO
 
 
 @dataclass(frozen=True, slots=True)

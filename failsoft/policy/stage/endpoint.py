@@ -10,6 +10,7 @@ from typing import NamedTuple
 from failsoft.policy import tiers
 from failsoft.policy.breaker import Breaker
 from failsoft.policy.breaker_board import BreakerBoard
+from failsoft.policy.breaker_control import NOTHING_SAID, Control, Force
 from failsoft.policy.concurrency import Limit, LimitConfig, Permits
 from failsoft.policy.events import Verdict
 from failsoft.policy.jitter import Jitter
@@ -73,6 +74,7 @@ class Endpoint:
         self.widening = Widening(stage.widening)
         self.breaker = Breaker(stage.breakers, random=jitter)
         self.board = BreakerBoard(self.name, process)
+        self._control, self._forced = NOTHING_SAID, Force.AUTO
         self._limit = Limit(
             LimitConfig(
                 settings.target_seconds or NO_TARGET_SECONDS, settings.limit or 1, enforce=settings.limit_enforce
@@ -154,6 +156,7 @@ class Endpoint:
             self.widening.spread,
             {name: budget.withdrawn for name, budget in self._budgets.items()},
             {name: budget.refused for name, budget in self._budgets.items()},
+            self._forced,
         )
 
     # Calls
@@ -244,11 +247,17 @@ class Endpoint:
         self._is_known = True
         self._rung_until = -math.inf
 
+    def control_seen(self, control: Control, *, now: float) -> None:
+        """Take in an operator's word on the breaker."""
+        self._control = self._control.followed_by(control)
+        self.sync_at = now
+
     def sync(self, *, now: float) -> Register | None:
         """Follow the fleet, and say what it should know; None: nothing new."""
         if now < self.sync_at:
             return None
         self._rung_until = -math.inf
+        self._obey(now)
         q95 = self.widening.baseline_q95 or self.latency.speed(now=now).q95
         self.breaker.follow(
             self.board.view(self.breaker.word, self.breaker.counts(now=now), q95_seconds=q95, now=now), now=now
@@ -256,6 +265,13 @@ class Endpoint:
         has_trouble = self.board.has_trouble or self.breaker.has_trouble(now=now)
         self.sync_at = now + (SYNC_SECONDS if has_trouble else CALM_SYNC_SECONDS)
         return self.board.announcement(self.breaker.register(now=now), is_wanted=self._is_wanted(now), now=now)
+
+    def _obey(self, now: float) -> None:
+        """Set the breaker to what an operator wants, or let it go."""
+        forced = self._control.holds(now=now)
+        if forced is not self._forced:
+            self._forced = forced
+            self.breaker.force(self._control.state(now=now), now=now)
 
     def _is_wanted(self, now: float) -> bool:
         return self._tried_at is not None and now - self._tried_at < WANTED_SECONDS

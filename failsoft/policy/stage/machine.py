@@ -36,12 +36,14 @@ from failsoft.policy.events import (
     BacklogSeen,
     CallFinished,
     Committed,
+    ControlSeen,
     DrainRequested,
     Event,
     LatencySeen,
     Published,
     RebalanceStarted,
     RegisterSeen,
+    RegistersSeen,
     Revoked,
     SlotFreed,
     Tick,
@@ -124,6 +126,8 @@ class StageMachine:
             Committed: self._on_committed,
             BacklogSeen: self._on_backlog_seen,
             RegisterSeen: self._on_register_seen,
+            RegistersSeen: self._on_registers_seen,
+            ControlSeen: self._on_control_seen,
             LatencySeen: self._on_latency_seen,
             AnswerSeen: self._on_answer_seen,
             AnswerDeleted: self._on_answer_deleted,
@@ -487,6 +491,15 @@ class StageMachine:
         endpoint = next((endpoint for endpoint in self._endpoints if endpoint.name == event.breaker), None)
         if endpoint is not None:  # registers of other stages, and of tiers that are gone, stand in the topic too
             endpoint.register_seen(event.process, event.register, age_seconds=event.age_seconds, now=self._now)
+
+    def _on_registers_seen(self, event: RegistersSeen) -> None:
+        for seen in event.registers:
+            self._on_register_seen(seen)
+
+    def _on_control_seen(self, event: ControlSeen) -> None:
+        for endpoint in self._endpoints:
+            if endpoint.name == event.breaker:
+                endpoint.control_seen(event.control, now=self._now)
 
     def _on_latency_seen(self, event: LatencySeen) -> None:
         for endpoint in self._endpoints:
