@@ -19,7 +19,7 @@ private      every touch of aiokafka's private parts
 ===========  =====================================================================================
 """
 
-from failsoft.kafka.clients import partition_counts
+from failsoft.kafka.clients import equal_partitions, partition_counts
 from failsoft.kafka.connection import Connection
 from failsoft.kafka.duty import Duty, DutyKind
 from failsoft.kafka.inbox import Inbox
@@ -45,5 +45,6 @@ __all__ = [
     "View",
     "ViewRecord",
     "cluster_is_whole",
+    "equal_partitions",
     "partition_counts",
 ]

@@ -82,6 +82,21 @@ async def partition_counts(connection: Connection, topics: Iterable[str]) -> dic
     return counts
 
 
+async def equal_partitions(connection: Connection, topics: Iterable[str]) -> int:
+    """Return how many partitions each of the topics has that go together.
+
+    Raises:
+        ConfigurationError: one of them is missing, or they have unequal counts.
+    """
+    counts = await partition_counts(connection, topics)
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{topic} has {count}" for topic, count in sorted(counts.items()))
+        raise ConfigurationError(
+            f"topics of one stage need equal partition counts: {listed}; run `failsoft topics apply`"
+        )
+    return max(counts.values())
+
+
 async def _counts(admin: AIOKafkaAdminClient, topics: list[str]) -> dict[str, int]:
     described = await admin.describe_topics(topics)
     denied = [topic["topic"] for topic in described if topic["error_code"] == TopicAuthorizationFailedError.errno]

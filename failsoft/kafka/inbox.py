@@ -11,13 +11,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import TypeVar
 
-from failsoft.kafka.clients import partition_counts
+from failsoft.kafka.clients import equal_partitions
 from failsoft.kafka.connection import Connection
 from failsoft.kafka.duty import Duty, DutyKind
 from failsoft.kafka.fetcher import STALL_SECONDS, Fetcher
 from failsoft.kafka.listener import InboxListener
 from failsoft.kafka.membership import HEARTBEAT_SECONDS, ILL_SECONDS, SESSION_SECONDS, Membership
-from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.progress import Marks, Progress
 from failsoft.policy.request import ClassName, Partition
 from failsoft.policy.watchdog import Sight
@@ -99,17 +98,12 @@ class Inbox:
             ConfigurationError: a topic is missing, or the topics have unequal counts of partitions.
             EnvironmentFailure: no broker answers.
         """
-        counts = await partition_counts(self._connection, self._topics.values())
-        if len(set(counts.values())) > 1:
-            listed = ", ".join(f"{topic} has {count}" for topic, count in sorted(counts.items()))
-            raise ConfigurationError(
-                f"topics of one stage need equal partition counts: {listed}; run `failsoft topics apply`"
-            )
+        partitions = await equal_partitions(self._connection, self._topics.values())
         self._failure = asyncio.get_running_loop().create_future()
         try:
             for fetcher in self._fetchers.values():
                 await fetcher.start()
-            await self._membership.start(partitions=max(counts.values()))
+            await self._membership.start(partitions=partitions)
         except BaseException:
             await self.stop()
             raise

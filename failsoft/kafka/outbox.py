@@ -239,6 +239,7 @@ class Outbox:
         """Hand the record to the producer, await its future, and judge what comes back."""
         sent_at, began = self._wall_clock(), time.monotonic()
         try:
+            await self._check_partition(line, record)
             future = await line.producer.send(
                 record.topic,
                 value=record.value,
@@ -266,6 +267,11 @@ class Outbox:
         appended_at, now = metadata.timestamp / 1000, time.monotonic()
         self.clock_offset.observe(sent_at=sent_at, appended_at=appended_at, acked_at=sent_at + now - began, now=now)
         return Acknowledged(metadata.partition, metadata.offset, appended_at)
+
+    async def _check_partition(self, line: _Line, record: _Record) -> None:
+        """Partitions are added while others know of them already; aiokafka would call that a bug of ours."""
+        if record.partition is not None and record.partition not in await line.producer.partitions_for(record.topic):
+            raise _NotSent(f"no broker has told of its partition {record.partition}")
 
     def _sickness(self, line: _Line, error: KafkaError) -> _NotSent:
         """Give the producer up for an error that it does not retry itself."""

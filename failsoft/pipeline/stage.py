@@ -1,11 +1,22 @@
 """One stage of a pipeline, and its tiers, best first: what may serve a request, and what the policies need to know of it."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, overload
 
 from failsoft.catalogue import Catalogue
-from failsoft.endpoints import CachedAnswer, Call, CallableEndpoint, Constant, Endpoint, Output, ProcessEndpoint, RunsIn
+from failsoft.endpoints import (
+    CachedAnswer,
+    Call,
+    CallableEndpoint,
+    Constant,
+    Endpoint,
+    OpenAICompatible,
+    Output,
+    ProcessEndpoint,
+    RunsIn,
+)
 from failsoft.endpoints.callable import Function
 from failsoft.endpoints.processes import WarmUp
 from failsoft.pipeline.names import checked_name
@@ -37,16 +48,18 @@ from failsoft.wire.content_key import Coalesce, content_key
 
 Serves = Endpoint | Constant | CachedAnswer
 """What a tier may be."""
+_REVISION = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 AnyFunction = TypeVar("AnyFunction", bound=Callable[[Call], Output | Awaitable[Output]])
 """What may run in a process: async or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """One way to serve: what the policies know of it, and what is called."""
+    """One way to serve: what the policies know of it, what is called, and which revision of a model that is."""
 
     settings: TierSettings
     serves: Serves
+    revision: str | None = None
 
 
 class Stage:
@@ -111,6 +124,7 @@ class Stage:
         expect: Duration | None = ...,
         target: Duration | None = ...,
         limit_enforce: bool = ...,
+        revision: str | None = ...,
     ) -> None: ...
 
     @overload
@@ -123,6 +137,7 @@ class Stage:
         expect: Duration | None = ...,
         target: Duration | None = ...,
         limit_enforce: bool = ...,
+        revision: str | None = ...,
         limit: int = ...,
         runs_in: RunsIn = ...,
     ) -> Callable[[Function], Function]: ...
@@ -137,6 +152,7 @@ class Stage:
         expect: Duration | None = ...,
         target: Duration | None = ...,
         limit_enforce: bool = ...,
+        revision: str | None = ...,
         limit: int = ...,
         runs_in: Literal["process"],
         warm_up: WarmUp | None = ...,
@@ -151,6 +167,7 @@ class Stage:
         expect: Duration | None = None,
         target: Duration | None = None,
         limit_enforce: bool = True,
+        revision: str | None = None,
         limit: int = DEFAULT_LIMIT,
         runs_in: RunsIn | Literal["process"] = "loop",
         warm_up: WarmUp | None = None,
@@ -167,6 +184,8 @@ class Stage:
             target: what 95 % of the calls should take at most, such as "2s"; the limit is then found below ``limit``. Without
                 it, it moves only when the endpoint says that it is busy.
             limit_enforce: False leaves the limit as declared, and only says where it would go.
+            revision: of the model that is called, such as "2026-11". Answers of another revision are not served; the name of an
+                OpenAI-compatible endpoint's model counts as well, and need not be said.
             limit: calls in flight, for the whole fleet (of a function; an endpoint has its own).
             runs_in: "loop", "thread" for a function that computes, or "process" for one, async or not, that may crash or
                 never return: its process is killed at the window's end. Each worker has ``limit`` such processes.
@@ -176,7 +195,7 @@ class Stage:
             ConfigurationError: names the tier and what is wrong with it.
         """
         if serves is not None:
-            self._declare(name, serves, level, expect, target, limit_enforce=limit_enforce)
+            self._declare(name, serves, level, expect, target, limit_enforce=limit_enforce, revision=revision)
             return None
 
         def declare(function: Any) -> Any:
@@ -184,7 +203,7 @@ class Stage:
                 endpoint = _endpoint(function, limit, runs_in, warm_up)
             except ConfigurationError as error:
                 raise ConfigurationError(f"{self}, tier {name}: {error}") from None
-            self._declare(name, endpoint, level, expect, target, limit_enforce=limit_enforce)
+            self._declare(name, endpoint, level, expect, target, limit_enforce=limit_enforce, revision=revision)
             return function
 
         if runs_in not in {"loop", "thread", "process"}:
@@ -204,6 +223,7 @@ class Stage:
         target: Duration | None,
         *,
         limit_enforce: bool,
+        revision: str | None,
     ) -> None:
         limit_declared = None if isinstance(serves, Constant | CachedAnswer) else serves.limit
         usual = usual_level([tier.settings for tier in self.tiers], is_model=limit_declared is not None)
@@ -217,11 +237,16 @@ class Stage:
                 limit_enforce,
                 isinstance(serves, CachedAnswer),
             )
-            tiers = [*self.tiers, Tier(settings, serves)]
+            tiers = [*self.tiers, Tier(settings, serves, _revision(serves, revision))]
             StageSettings(self.name, tuple(tier.settings for tier in tiers), (), answers=_answers(tiers))
         except ConfigurationError as error:
             raise ConfigurationError(f"{self}, tier {name}: {error}") from None
         self.tiers = tiers
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether what its models answer may serve again."""
+        return _answers(self.tiers) is not None
 
     def content_key(self, line: RequestLine, envelope: Envelope) -> str | None:
         """What makes a request equal to others; None: it shares nothing."""
@@ -273,6 +298,14 @@ def _endpoint(function: Any, limit: int, runs_in: RunsIn | Literal["process"], w
     if runs_in == "process":
         return ProcessEndpoint(function, limit=limit, warm_up=warm_up)
     return CallableEndpoint(function, limit=limit, runs_in=runs_in)
+
+
+def _revision(serves: Serves, said: str | None) -> str | None:
+    """What tells a tier's answers from those of another model: its name, where the endpoint has one, and its author's word."""
+    if said is not None and not _REVISION.fullmatch(said):
+        raise ConfigurationError(f"revision {said!r} is not 1 to 64 letters, digits, dots, hyphens and underscores")
+    model = serves.model if isinstance(serves, OpenAICompatible) else None
+    return "@".join(part for part in (model, said) if part is not None) or None
 
 
 def _answers(tiers: Iterable[Tier]) -> AnswersConfig | None:

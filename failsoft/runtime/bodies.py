@@ -4,13 +4,14 @@ The machine decides which answers are kept and which one serves, by name; here i
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-import orjson
-
-from failsoft.endpoints import CachedAnswer, Constant, Output
+from failsoft.endpoints import Constant, Output
 from failsoft.pipeline import Stage
 from failsoft.policy.answer import AnswerName
+from failsoft.policy.errors import MalformedRecord
+from failsoft.wire.answer import answer_body
 
 End = Output | Mapping[str, Any] | BaseException | None
 """What a request ended with: an answer, a constant body, the model's refusal, or nothing."""
@@ -27,7 +28,7 @@ class Bodies:
         self._constants = {
             tier.settings.name: tier.serves.body for tier in stage.tiers if isinstance(tier.serves, Constant)
         }
-        self._keeps_answers = any(isinstance(tier.serves, CachedAnswer) for tier in stage.tiers)
+        self._keeps_answers = stage.keeps_answers
         self._answers: dict[AnswerName, Output] = {}
 
     def of(self, tier: str | None, answer: AnswerName | None) -> End:
@@ -36,18 +37,21 @@ class Bodies:
             return self._answers[answer]
         return None if tier is None else self._constants[tier]
 
-    def store(self, answer: AnswerName, end: End) -> None:
+    def store(self, answer: AnswerName, output: Output) -> None:
         """Keep an answer."""
-        if isinstance(end, Output):
-            self._answers[answer] = end
+        self._answers[answer] = output
 
     def drop(self, answers: Iterable[AnswerName]) -> None:
         """Drop these."""
         for answer in answers:
             self._answers.pop(answer, None)
 
-    def size_of(self, output: Output) -> int:
-        """Bytes of an answer as JSON; 0 where none is kept, so nobody asks."""
+    def prepared(self, output: Output) -> tuple[Output, int | None]:
+        """An answer as it is kept, and its bytes: None if no result could carry it, 0 where none is kept, so nobody asks."""
         if not self._keeps_answers:
-            return 0
-        return len(output.body) if isinstance(output.body, bytes) else len(orjson.dumps(output.body))
+            return output, 0
+        try:
+            written = replace(output, body=answer_body(output.body))
+        except MalformedRecord:
+            return output, None
+        return written, len(written.body)

@@ -41,7 +41,7 @@ class Calls:
         endpoints: tier -> what is called.
         clock: for windows.
         report: takes what happened, on the event loop.
-        size_of: bytes of an answer, for those who keep it.
+        prepare: an answer as it is kept, and its bytes, for those who keep it; None: it cannot be kept.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class Calls:
         clock: Clock,
         report: Callable[[CallFinished | SlotFreed], None],
         *,
-        size_of: Callable[[Output], int] = lambda _: 0,
+        prepare: Callable[[Output], tuple[Output, int | None]] = lambda output: (output, 0),
     ) -> None:
         self._endpoints = endpoints
         self._clock = clock
         self._report = report
-        self._size_of = size_of
+        self._prepare = prepare
         self._under_way: dict[int, _UnderWay] = {}
         self._ends: dict[int, Output | BaseException] = {}
 
@@ -80,6 +80,13 @@ class Calls:
         """What a call ended with; known while its end is being reported, and dropped when all have taken it."""
         return self._ends.get(call_id)
 
+    def answer_of(self, call_id: int) -> Output:
+        """What a call answered that is being reported as OK."""
+        end = self._ends[call_id]
+        if not isinstance(end, Output):
+            raise TypeError(f"call {call_id} did not answer")
+        return end
+
     async def close(self) -> None:
         """Cut what is under way and let go of the endpoints."""
         for call_id in list(self._under_way):
@@ -93,6 +100,7 @@ class Calls:
             return
         under_way.cutter.cancel()
         verdict, end = _verdict(answer)
+        end, size_bytes = self._prepare(end) if isinstance(end, Output) else (end, 0)
         if verdict in {Verdict.OK, Verdict.REFUSED}:
             self._ends[call_id] = end
         else:
@@ -102,7 +110,6 @@ class Calls:
         if is_over:
             del self._under_way[call_id]
         retry_after = end.retry_after_seconds if isinstance(end, Busy) else None
-        size_bytes = self._size_of(end) if isinstance(end, Output) else 0
         try:
             self._report(CallFinished(call_id, verdict, is_over, retry_after, size_bytes))
         finally:

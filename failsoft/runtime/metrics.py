@@ -17,6 +17,7 @@ from failsoft.policy.outcome import Ending, Outcome, Reason
 from failsoft.policy.request import ClassName
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage import StageMachine
+from failsoft.runtime.answer_log import Read, Written
 from failsoft.runtime.conditions import Conditions
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
@@ -63,6 +64,12 @@ class Metrics:
         )
         self.in_flight = Gauge("failsoft_in_flight_calls", "Calls that hold a permit", ["stage", "tier"], registry=r)
         self.permits = Gauge("failsoft_permits", "Permits of this worker", ["stage", "tier"], registry=r)
+        self.answers_written = Counter(
+            "failsoft_answers_written", "Answers for the log, by what became of them", ["stage", "fate"], registry=r
+        )
+        self.answers_read = Counter(
+            "failsoft_answers_read", "Records of the log of answers, by what they were", ["stage", "fate"], registry=r
+        )
         info = Gauge("failsoft_build_info", "Always 1", ["version"], registry=r)
         info.labels(version("failsoft")).set(1)
         self.loop_delay = Histogram(
@@ -86,6 +93,10 @@ class Metrics:
         What waits, what is in flight and how endpoints stand is read from the machine at each scrape.
         """
         self._conditions.watch(settings, machine)
+        for fate in Written if settings.answers is not None else ():
+            self.answers_written.labels(settings.name, fate.value)
+        for read in Read if settings.answers is not None else ():
+            self.answers_read.labels(settings.name, read.value)
         self._declare_duties(settings.name, [kind for kind in DutyKind if kind is not DutyKind.SEND])
         for known in settings.classes:
             where = (settings.name, known.name)

@@ -13,8 +13,8 @@ from uuid import uuid4
 import structlog
 
 from failsoft.catalogue import Catalogue
-from failsoft.endpoints import CachedAnswer, Call, Constant
-from failsoft.kafka import Fetched, OutboxClosed
+from failsoft.endpoints import CachedAnswer, Call, Constant, Output
+from failsoft.kafka import Fetched, OutboxClosed, ViewRecord
 from failsoft.pipeline import Stage
 from failsoft.policy.actions import (
     Action,
@@ -29,6 +29,8 @@ from failsoft.policy.actions import (
     StoreAnswer,
 )
 from failsoft.policy.events import (
+    AnswerDeleted,
+    AnswerSeen,
     Arrived,
     Assigned,
     BacklogSeen,
@@ -46,13 +48,14 @@ from failsoft.policy.progress import Mark, Marks, Progress
 from failsoft.policy.request import ClassName, Partition, RecordId
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage import StageMachine
+from failsoft.runtime.answer_log import AnswerLog
 from failsoft.runtime.bodies import Bodies, End
 from failsoft.runtime.calls import Calls
 from failsoft.runtime.clock import Clock
 from failsoft.runtime.held import Held, read
 from failsoft.runtime.metrics import Metrics
 from failsoft.runtime.observer import Observer
-from failsoft.runtime.ports import InboxPort, OutboxPort
+from failsoft.runtime.ports import InboxPort, OutboxPort, ViewPort
 from failsoft.runtime.publisher import Publisher
 
 log = structlog.get_logger("failsoft.stage")
@@ -98,7 +101,7 @@ class StageRunner:
         metrics.declare(settings, self.machine)
         self._bodies = Bodies(stage)
         called = {t.settings.name: t.serves for t in stage.tiers if not isinstance(t.serves, CachedAnswer | Constant)}
-        self._calls = Calls(called, clock, self._call_ended, size_of=self._bodies.size_of)
+        self._calls = Calls(called, clock, self._call_ended, prepare=self._bodies.prepared)
         self._publisher = Publisher(
             outbox,
             pipeline=stage.pipeline,
@@ -106,6 +109,9 @@ class StageRunner:
             reply_topics=frozenset(catalogue.reply_topics),
             clock=clock,
         )
+        self._answer_log: AnswerLog | None = None
+        self._heard: Output | None = None
+        """The body of the answer that the machine is being told of."""
         self._inbox: InboxPort | None = None
         self._held: dict[RecordId, Held] = {}
         self._lent: defaultdict[RecordId, dict[int, Held]] = defaultdict(dict)
@@ -118,9 +124,25 @@ class StageRunner:
         self._drained = asyncio.Event()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def start(self, inbox: InboxPort) -> None:
-        """Get the endpoints ready, then take records."""
+    async def start(self, inbox: InboxPort, *, answers: ViewPort | None = None) -> None:
+        """Get the endpoints ready, then take records.
+
+        Args:
+            inbox: where they come from.
+            answers: the log of answers, whose records go to ``answers_seen``; None: answers stay within this worker.
+        """
         await self._calls.open()
+        if answers is not None:
+            self._answer_log = AnswerLog(
+                self.stage,
+                view=answers,
+                outbox=self._outbox,
+                clock=self._clock,
+                hear=self._hear,
+                written=self._metrics.answers_written,
+                read=self._metrics.answers_read,
+            )
+            await answers.start()
         self._inbox = inbox
         await inbox.start()
 
@@ -149,6 +171,8 @@ class StageRunner:
         if self._inbox is not None:
             await self._inbox.stop()
         await self._calls.close()
+        if self._answer_log is not None:
+            await self._answer_log.close()
         self._failure.cancel()
         for task in self._publishing:
             task.cancel()
@@ -158,11 +182,13 @@ class StageRunner:
         """Wait until something here ends on an error that is a bug; raise it. Faults of models and brokers are not among them."""
         if self._inbox is None:
             raise ValueError("not started")
-        inbox = asyncio.ensure_future(self._inbox.failed())
+        parts = [part for part in (self._inbox, self._answer_log) if part is not None]
+        waits = [asyncio.ensure_future(part.failed()) for part in parts]
         try:
-            done, _ = await asyncio.wait({inbox, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({*waits, self._failure}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            inbox.cancel()
+            for wait in waits:
+                wait.cancel()
         for ended in done:
             ended.result()
 
@@ -229,18 +255,32 @@ class StageRunner:
             "assigned", stage=self.stage.name, partitions=len(positions), share=round(share, 3), after_crashes=crashed
         )
         self.feed(Assigned(positions, assignment, share))
+        if self._answer_log is not None:
+            self._answer_log.gain(positions)
 
     def revoked(self, partitions: frozenset[Partition], share: float) -> None:
         """Own these no longer."""
         log.info("revoked", stage=self.stage.name, partitions=len(partitions), share=round(share, 3))
         for partition in partitions:
             self._to_commit.pop(partition, None)
+        if self._answer_log is not None:
+            self._answer_log.lose(partitions)
         self.feed(Revoked(partitions, share))
 
     def marks_to_commit(self) -> Marks:
         """What may be committed before partitions move."""
         self.feed(RebalanceStarted())
         return dict(self._to_commit)
+
+    def answers_seen(self, records: Sequence[ViewRecord]) -> None:
+        """Take what stands in the log of answers, in partitions of this worker."""
+        if self._answer_log is not None:
+            self._answer_log.take(records)
+
+    def _hear(self, event: AnswerSeen | AnswerDeleted, body: Output | None) -> None:
+        self._heard = body
+        self.feed(event)
+        self._heard = None
 
     # The machine says.
 
@@ -266,8 +306,12 @@ class StageRunner:
                 pass  # every worker's breakers are its own so far
 
     def _store_answer(self, action: StoreAnswer) -> None:
-        if action.call_id is not None:
-            self._bodies.store(action.answer.name, self._calls.end_of(action.call_id))
+        output = self._heard if action.call_id is None else self._calls.answer_of(action.call_id)
+        if output is None:
+            raise ValueError("the machine keeps an answer that it was not told of")
+        self._bodies.store(action.answer.name, output)
+        if action.call_id is not None and self._answer_log is not None:
+            self._answer_log.write(action.answer, output)
 
     def _start_call(self, action: StartCall) -> None:
         held = self._body_of(action.record, action.assignment)

@@ -23,7 +23,7 @@ from uuid import uuid4
 import structlog
 
 from failsoft.catalogue import Catalogue, dead_letters_topic, pipeline_topic, results_topic
-from failsoft.kafka import Connection, Inbox, Outbox, cluster_is_whole, partition_counts
+from failsoft.kafka import Connection, Inbox, Outbox, View, cluster_is_whole, equal_partitions, partition_counts
 from failsoft.pipeline import Pipeline, Stage
 from failsoft.policy.errors import ConfigurationError, WorkerStuck
 from failsoft.policy.settings import StageSettings
@@ -173,7 +173,7 @@ class _Worker:
             made.append(runner)
             self._ending.code = UNFINISHED  # until it has drained
             inbox = self._inbox(stage, runner, clock, outbox, metrics)
-            await runner.start(inbox)
+            await runner.start(inbox, answers=await self._answers(stage, runner, clock, outbox))
             self.runners.append(runner)
             self._inboxes.append(inbox)
             watchdog.watch(inbox.duties(), policy.watchdog, stage=stage.name)
@@ -210,6 +210,24 @@ class _Worker:
         topics = {results_topic(pipeline), dead_letters_topic(pipeline)}
         topics |= {topic for stage in stages for topic in self._catalogue.stage_topics(pipeline, stage.name).values()}
         return lambda: cluster_is_whole(self._connection, topics, PROBE_SECONDS)
+
+    async def _answers(self, stage: Stage, runner: StageRunner, clock: Clock, outbox: Outbox) -> View | None:
+        """The log of answers; None where none are kept, or the catalogue has no topic for them."""
+        if not stage.keeps_answers:
+            return None
+        if "answers" not in self._catalogue.topics:
+            log.info("answers_stay_within_this_worker", stage=stage.name, why="topics.yaml has no topic of answers")
+            return None
+        topic = pipeline_topic(stage.pipeline, "answers")
+        requests = self._catalogue.stage_topics(stage.pipeline, stage.name).values()
+        await equal_partitions(self._connection, [topic, *requests])
+        return View(
+            self._connection,
+            topic,
+            take=runner.answers_seen,
+            wall_clock=lambda: clock.wall() + outbox.clock_offset.seconds,
+            numbers=(),
+        )
 
     def _inbox(self, stage: Stage, runner: StageRunner, clock: Clock, outbox: Outbox, metrics: Metrics) -> Inbox:
         return Inbox(

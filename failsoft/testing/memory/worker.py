@@ -1,12 +1,13 @@
 """One worker of one stage on the broker in memory: the production runner between an inbox and an outbox that share a link."""
 
-from failsoft.catalogue import Catalogue
+from failsoft.catalogue import Catalogue, pipeline_topic
 from failsoft.pipeline import Stage
 from failsoft.runtime.metrics import Metrics
 from failsoft.runtime.runner import StageRunner
 from failsoft.testing.memory.broker import MemoryBroker, MemoryLink
 from failsoft.testing.memory.inbox import MemoryInbox
 from failsoft.testing.memory.outbox import MemoryOutbox
+from failsoft.testing.memory.view import MemoryView
 
 DRAIN_SECONDS = 20.0
 """As workers have it."""
@@ -37,9 +38,14 @@ class MemoryWorker:
             link=self.link,
         )
 
+        self.answers: MemoryView | None = None
+        if stage.keeps_answers and "answers" in catalogue.topics:
+            topic = pipeline_topic(stage.pipeline, "answers")
+            self.answers = MemoryView(broker, topic, take=self.runner.answers_seen, numbers=(), link=self.link)
+
     async def start(self) -> None:
         """Join the group and take records."""
-        await self.runner.start(self.inbox)
+        await self.runner.start(self.inbox, answers=self.answers)
 
     async def stop(self) -> None:
         """Finish what has begun, leave the group, close."""
