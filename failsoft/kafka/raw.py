@@ -4,7 +4,7 @@ Consumers read results through :mod:`failsoft.kafka.results`, which shows each o
 told from the log itself, without the code that keeps it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,7 +15,7 @@ from failsoft.kafka.connection import Connection
 from failsoft.kafka.results import POLL_MS, ResultRecord
 
 
-async def raw_records(connection: Connection, topic: str, *, since: float) -> AsyncIterator[ResultRecord]:
+async def raw_records(connection: Connection, topic: str, *, since: float) -> AsyncGenerator[ResultRecord, None]:
     """Yield every record of a topic, from an instant to the end of the log as it was when this began.
 
     Args:

@@ -22,15 +22,12 @@ from failsoft.kafka import Acknowledged, Outbox, RecordRefused
 from failsoft.policy.errors import ConfigurationError, MalformedRecord
 from failsoft.policy.request import ClassName
 from failsoft.runtime.batch_file import BatchFile, BatchLine
+from failsoft.runtime.window import Window
 from failsoft.wire import Envelope, Identity, Record, RequestLine
 from failsoft.wire.content_key import content_key
 from failsoft.wire.envelope import encode_request_headers
 from failsoft.wire.identity import result_id
 
-IN_FLIGHT_RECORDS = 1_000
-"""Sent and not acknowledged. An acknowledgement takes 25-33 ms at p99 on one busy broker, so more would only be memory."""
-IN_FLIGHT_BYTES = 32 * 1024 * 1024
-"""The same in bytes, for files whose lines are documents."""
 BATCH_CLASS: ClassName = "batch"
 
 
@@ -98,7 +95,7 @@ def choose_destination(
         stage=f"{name}.{stage}",
         topic=requests_topic(name, stage, settings.name),
         request_class=settings.name,
-        budget_seconds=_choose_budget(settings, deadline_seconds),
+        budget_seconds=choose_budget(settings, deadline_seconds),
         tenant=tenant,
     )
     trial = Envelope(
@@ -132,7 +129,12 @@ def _choose_class(catalogue: Catalogue, request_class: ClassName | None) -> Clas
     return catalogue.classes[request_class]
 
 
-def _choose_budget(settings: ClassSettings, deadline_seconds: float | None) -> float:
+def choose_budget(settings: ClassSettings, deadline_seconds: float | None) -> float:
+    """Take the deadline that was asked for, else the class's own, seconds.
+
+    Raises:
+        ConfigurationError: it is not one of the class.
+    """
     if deadline_seconds is None:
         return settings.deadline_seconds
     if not 0 < deadline_seconds <= settings.deadline_max_seconds:
@@ -200,7 +202,7 @@ async def submit_batch(
     Raises:
         ConfigurationError: the file changed meanwhile.
     """
-    window = _Window()
+    window = Window()
 
     async def send(line: BatchLine) -> None:
         try:
@@ -227,26 +229,3 @@ async def _send_line(
     except (MalformedRecord, RecordRefused) as error:
         return Refused(line.number, line.size_bytes, str(error))
     return Accepted(line.number, line.size_bytes, result_id(identity), request.custom_id, place)
-
-
-class _Window:
-    """What is under way, for one who sends in order: so many records and bytes at most, and always at least one record."""
-
-    def __init__(self) -> None:
-        self._records = 0
-        self._bytes = 0
-        self._freed = asyncio.Event()
-
-    async def enter(self, size_bytes: int) -> None:
-        """Wait for room and take it."""
-        while self._records and (self._records >= IN_FLIGHT_RECORDS or self._bytes + size_bytes > IN_FLIGHT_BYTES):
-            self._freed.clear()
-            await self._freed.wait()
-        self._records += 1
-        self._bytes += size_bytes
-
-    def leave(self, size_bytes: int) -> None:
-        """Give the room back."""
-        self._records -= 1
-        self._bytes -= size_bytes
-        self._freed.set()

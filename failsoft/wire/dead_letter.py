@@ -13,15 +13,20 @@ its headers and its key go as well. The terminal result of the request is anothe
 import hashlib
 from dataclasses import dataclass, field, replace
 from typing import Final
+from uuid import UUID, uuid5
 
 from failsoft.policy.errors import MalformedRecord
 from failsoft.policy.outcome import Reason
 from failsoft.wire.attributes import Attributes, encode_attributes
+from failsoft.wire.envelope import passed_on, salvage_headers
+from failsoft.wire.identity import Identity, result_id
 from failsoft.wire.limits import LARGE_VALUE_BYTES
 from failsoft.wire.record import ForeignHeaders, Headers, Record
 
 DEAD_LETTER_TYPE: Final = "failsoft.deadletter.v1"
 
+_NAMESPACE: Final = UUID("0d0c7a36-8b2e-5f0a-9f5f-6b9a3c1e7d52")
+"""Of letters' ids, fixed for ever: marks of today and of next year name the same letters."""
 _CONNECT: Final = "__connect.errors."
 _BLOCK: Final = frozenset(
     (
@@ -70,6 +75,27 @@ class DeadLetter:
     headers: ForeignHeaders = field(default=(), repr=False)
     value_sha256: str | None = None
     value_bytes: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its value was kept, so that it can be replayed."""
+        return self.value_sha256 is None
+
+    @property
+    def request(self) -> Identity:
+        """Which request it is of: the one whose result says why."""
+        return salvage_headers(self.headers, topic=self.topic, partition=self.partition, offset=self.offset).identity
+
+    @property
+    def id(self) -> str:
+        """Name the letter: repeats of it share this; a record of a topic made anew, and a request sent again, do not."""
+        return str(uuid5(_NAMESPACE, f"{self.topic}\0{self.partition}\0{self.offset}\0{result_id(self.request)}"))
+
+    @property
+    def tenant(self) -> str | None:
+        """Whose it is, as far as that can be read."""
+        said = dict(passed_on(self.headers, ("ce_tenant",))).get("ce_tenant")
+        return None if said is None else said.decode(errors="replace")
 
 
 def encode_dead_letter(letter: DeadLetter, *, limit_bytes: int = LARGE_VALUE_BYTES) -> Record:

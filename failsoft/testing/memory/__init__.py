@@ -7,6 +7,7 @@ broker     topics as logs, the groups, and the way to them
 inbox      the records of one stage, and the offsets back
 outbox     sends until acknowledged
 results    results, each visible once
+raw        a topic as it stands in the log
 view       a topic that is compacted elsewhere, all of it and what comes
 worker     the production runner between them
 =========  =====================================================================================
@@ -23,6 +24,7 @@ broker, which forgets nothing while it lives, and no clock but its own, so no cl
 from failsoft.testing.memory.broker import MemoryBroker, MemoryLink
 from failsoft.testing.memory.inbox import MemoryInbox
 from failsoft.testing.memory.outbox import MemoryOutbox
+from failsoft.testing.memory.raw import memory_records
 from failsoft.testing.memory.results import MemoryResultReader
 from failsoft.testing.memory.view import MemoryView
 from failsoft.testing.memory.worker import MemoryWorker
@@ -35,4 +37,5 @@ __all__ = [
     "MemoryResultReader",
     "MemoryView",
     "MemoryWorker",
+    "memory_records",
 ]
