@@ -4,7 +4,14 @@ Pure but for reading the file; who talks to the cluster is :mod:`failsoft.kafka.
 """
 
 from failsoft.catalogue.catalogue import Catalogue, ClassSettings, TopicSettings, TopicSpec, catalogue_text, load, parse
-from failsoft.catalogue.names import dead_letters_topic, pipeline_prefix, pipeline_topic, requests_topic, results_topic
+from failsoft.catalogue.names import (
+    dead_letters_topic,
+    pipeline_prefix,
+    pipeline_topic,
+    requests_topic,
+    results_topic,
+    streams_group_name,
+)
 from failsoft.catalogue.plan import (
     AddPartitions,
     ChangeConfig,
@@ -47,4 +54,5 @@ __all__ = [
     "requests_topic",
     "results_topic",
     "rights",
+    "streams_group_name",
 ]

@@ -44,3 +44,8 @@ def pipeline_prefix(pipeline: str) -> str:
 def group_name(pipeline: str, stage: str) -> str:
     """Name the group of a stage; without a stage the beginning of the names of all groups of a pipeline."""
     return f"failsoft.{pipeline}.{stage}"
+
+
+def streams_group_name(pipeline: str, app: str) -> str:
+    """Name the group of one of the apps that add up roll-ups. With a dot more than that of any stage."""
+    return group_name(pipeline, f"streams.{app}")

@@ -6,8 +6,10 @@ role        does
 producer    writes requests into the first stage of a pipeline
 worker      reads requests, commits how far it is, writes ends: results, dead letters, roll-ups, replies, later stages; shares
             with other workers what it knows of endpoints, and hears operators
+streams     reads roll-ups, writes what it makes of them, and reads that back where it takes over
 reader      reads results; in no group, so that there is nothing to commit
-operator    creates topics and changes what is set on them, reads dead letters and breakers, looks at groups, writes controls
+operator    creates topics and changes what is set on them, reads dead letters, breakers and degradation, looks at groups, writes
+            controls
 ==========  =================================================================================================================
 
 Nobody is given what would undo the promises: no role deletes topics or records, only a worker commits for its group, and a
@@ -20,8 +22,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from failsoft.catalogue.catalogue import Catalogue
-from failsoft.catalogue.names import group_name, pipeline_prefix, pipeline_topic, results_topic
+from failsoft.catalogue.names import (
+    group_name,
+    pipeline_prefix,
+    pipeline_topic,
+    results_topic,
+    streams_group_name,
+)
 
+READ_MODELS = ("latency", "degradation")
+"""What is made of the workers' roll-ups: the app and its topic have one name."""
 _SAID_BY_WORKERS = ("results", "dead-letters", "outcomes", "answers", "breakers")
 _HEARD_BY_WORKERS = ("answers", "breakers", "latency", "controls")
 
@@ -31,6 +41,7 @@ class Role(StrEnum):
 
     PRODUCER = "producer"
     WORKER = "worker"
+    STREAMS = "streams"
     READER = "reader"
     OPERATOR = "operator"
 
@@ -72,6 +83,8 @@ def _of_pipeline(catalogue: Catalogue, role: Role, pipeline: str) -> Iterable[Ri
             return _topics([results_topic(pipeline)], "Read")
         case Role.WORKER:
             return _of_workers(catalogue, pipeline)
+        case Role.STREAMS:
+            return _of_streams(catalogue, pipeline)
         case Role.OPERATOR:
             return _of_operators(catalogue, pipeline)
 
@@ -87,10 +100,18 @@ def _of_workers(catalogue: Catalogue, pipeline: str) -> Iterator[Right]:
     yield from _topics(catalogue.reply_topics, "Write")
 
 
+def _of_streams(catalogue: Catalogue, pipeline: str) -> Iterator[Right]:
+    yield from _topics(_known(catalogue, pipeline, ("outcomes",)), "Read")
+    yield from _topics(_known(catalogue, pipeline, READ_MODELS), "Read", "Write")
+    for app in READ_MODELS:
+        if app in catalogue.topics:
+            yield Right(Resource.GROUP, streams_group_name(pipeline, app), ("Read",))
+
+
 def _of_operators(catalogue: Catalogue, pipeline: str) -> Iterator[Right]:
     yield Right(Resource.TOPIC, pipeline_prefix(pipeline), ("Create", "Alter", "AlterConfigs"), is_prefix=True)
     yield Right(Resource.GROUP, group_name(pipeline, ""), ("Describe",), is_prefix=True)
-    yield from _topics(_known(catalogue, pipeline, ("dead-letters", "breakers")), "Read")
+    yield from _topics(_known(catalogue, pipeline, ("dead-letters", "breakers", "degradation")), "Read")
     yield from _topics(_known(catalogue, pipeline, ("controls",)), "Read", "Write")
 
 

@@ -19,6 +19,8 @@ topics:
   dead-letters: {config: {retention.ms: 14d}}
   outcomes:     {config: {retention.ms: 1h}}
   breakers:     {config: {cleanup.policy: compact}}
+  latency:      {config: {cleanup.policy: compact}}
+  degradation:  {config: {cleanup.policy: compact}}
   controls:     {config: {cleanup.policy: compact}}
 reply_topics: [for-app]
 """)
@@ -45,14 +47,22 @@ def said(role: Role) -> set[str]:
                 "Read shop.answer.interactive", "Read shop.answer.batch", "Read failsoft.shop.answer",
                 "Write shop.answer.interactive", "Write shop.answer.batch",
                 "Write shop.results", "Write shop.dead-letters", "Write shop.outcomes", "Write for-app",
-                "Read shop.breakers", "Write shop.breakers", "Read shop.controls",
+                "Read shop.breakers", "Write shop.breakers", "Read shop.controls", "Read shop.latency",
+            },
+        ),
+        (
+            Role.STREAMS,
+            {
+                "Read shop.outcomes", "Read failsoft.shop.streams.latency", "Read failsoft.shop.streams.degradation",
+                "Read shop.latency", "Write shop.latency", "Read shop.degradation", "Write shop.degradation",
             },
         ),
         (
             Role.OPERATOR,
             {
                 "Create shop.*", "Alter shop.*", "AlterConfigs shop.*", "Describe failsoft.shop.*",
-                "Read shop.dead-letters", "Read shop.breakers", "Read shop.controls", "Write shop.controls",
+                "Read shop.dead-letters", "Read shop.breakers", "Read shop.degradation",
+                "Read shop.controls", "Write shop.controls",
             },
         ),
     ],

@@ -40,6 +40,8 @@ topics:
   dead-letters: {config: {retention.ms: 14d}}
   outcomes:     {config: {retention.ms: 1h}}
   breakers:     {config: {cleanup.policy: compact}}
+  latency:      {config: {cleanup.policy: compact}}
+  degradation:  {config: {cleanup.policy: compact}}
   controls:     {config: {cleanup.policy: compact}}
 reply_topics: [for-app]
 """
@@ -213,10 +215,12 @@ PLACES = {
     "dead letters": "shop.dead-letters",
     "outcomes": "shop.outcomes",
     "breakers": "shop.breakers",
+    "latency": "shop.latency",
+    "degradation": "shop.degradation",
     "controls": "shop.controls",
     "replies": "for-app",
 }
-OPERATED = {"requests", "later requests", "results", "dead letters", "outcomes", "breakers", "controls"}
+OPERATED = set(PLACES) - {"replies"}
 ALLOWED = {
     ("producer", "write", "requests"),
     ("reader", "read", "results"),
@@ -231,12 +235,16 @@ ALLOWED = {
     ("worker", "read", "breakers"),
     ("worker", "write", "breakers"),
     ("worker", "read", "controls"),
+    ("worker", "read", "latency"),
     *(
-        ("worker", "commit", place) for place in ("breakers", "controls")
+        ("worker", "commit", place) for place in ("breakers", "controls", "latency")
     ),  # which means nothing: who may read may commit
     ("worker", "write", "replies"),
+    ("streams", "read", "outcomes"),
+    *(("streams", deed, place) for deed in ("read", "write") for place in ("latency", "degradation")),
     ("operator", "read", "dead letters"),
     ("operator", "read", "breakers"),
+    ("operator", "read", "degradation"),
     ("operator", "read", "controls"),
     ("operator", "write", "controls"),
     *(("operator", deed, place) for deed in ("create", "change", "look at the settings of") for place in OPERATED),
