@@ -12,6 +12,8 @@ dead_letter        records that were given up, as they came
 rollup             what a worker tells of itself
 profile            how long calls took
 degradation        the ledger of how requests ended
+register           what a worker says of a breaker
+control            what an operator says of one
 schema             JSON Schema of all of them (``python -m failsoft.wire.schema``)
 attributes         headers as typed attributes
 members            members of JSON objects, each of its type

@@ -16,15 +16,20 @@ from typing import Any, Final
 
 import orjson
 
+from failsoft.policy.breaker_control import Force
+from failsoft.policy.call_counts import BUCKETS as WINDOW_BUCKETS
 from failsoft.policy.degradation import CELL_SECONDS
 from failsoft.policy.histogram import BUCKETS
 from failsoft.policy.outcome import Outcome, Reason
+from failsoft.policy.register import Cause
 from failsoft.wire.answer import ANSWER_TYPE
 from failsoft.wire.body import PartState
+from failsoft.wire.control import CONTROL_TYPE
 from failsoft.wire.dead_letter import DEAD_LETTER_TYPE
 from failsoft.wire.degradation import DEGRADATION_TYPE
 from failsoft.wire.envelope import REQUEST_TYPE
 from failsoft.wire.profile import PROFILE_TYPE
+from failsoft.wire.register import PHASES, REGISTER_TYPE
 from failsoft.wire.result import RESULT_TYPE
 from failsoft.wire.rollup import ROLLUP_TYPE
 
@@ -304,6 +309,41 @@ _DEGRADATION_VALUE: Final = _object(
 )
 
 
+_LENGTH: Final[Schema] = {"type": "number", "minimum": 0, "description": "seconds"}
+
+_REGISTER_VALUE: Final = _object(
+    {
+        "epoch": {**_WHOLE, "description": "counts openings"},
+        "phase": _word(PHASES.values(), "how far the epoch has got; a later one goes before an earlier one"),
+        "open_seconds": {**_LENGTH, "description": "how long no call is made in this epoch"},
+        "reopenings": {**_WHOLE, "description": "openings before this one, without a recovery between them"},
+        "causes": {"type": "array", "items": _word(Cause, "what opened it")},
+        "since_seconds": {**_LENGTH, "description": "how long before the record was written the epoch was opened"},
+        "buckets": {
+            "type": "array",
+            "maxItems": WINDOW_BUCKETS,
+            "description": "calls, failed, slow of three seconds each, newest first",
+            "items": {"type": "array", "items": _WHOLE, "minItems": 3, "maxItems": 3},
+        },
+        "probes": {**_WHOLE, "description": "calls in flight by which it is tried out"},
+    },
+    required=("epoch", "phase", "open_seconds", "reopenings", "causes", "since_seconds", "buckets", "probes"),
+    additionalProperties=False,
+)
+
+_CONTROL_VALUE: Final = _object(
+    {
+        "breaker": {"type": "string", "description": "<stage>/<tier>"},
+        "force": _word(Force, "what the operator wants of it"),
+        "who": _NAME,
+        "why": _NAME,
+        "until": {"type": ["string", "null"], "format": "date-time", "description": "null with auto, and only there"},
+    },
+    required=("breaker", "force", "who", "why", "until"),
+    additionalProperties=False,
+)
+
+
 def _typed(type_: str) -> Schema:
     return _object({"ce_type": {"const": type_}, "content-type": {"const": "application/json"}}, required=("ce_type",))
 
@@ -327,6 +367,18 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "latency": _record("latency", "How long calls of one tier took lately", _typed(PROFILE_TYPE), _LATENCY_VALUE),
     "degradation": _record(
         "degradation", "How requests of one minute ended", _typed(DEGRADATION_TYPE), _DEGRADATION_VALUE
+    ),
+    "register": _record(
+        "register",
+        "What a worker says of a breaker, keyed <stage>/<tier>|<process>",
+        _typed(REGISTER_TYPE),
+        _REGISTER_VALUE,
+    ),
+    "control": _record(
+        "control",
+        "What an operator says of a breaker, keyed breaker|<stage>/<tier>",
+        _typed(CONTROL_TYPE),
+        _CONTROL_VALUE,
     ),
 }
 """By name; the file is ``<name>.schema.json``."""

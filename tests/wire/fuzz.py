@@ -35,11 +35,13 @@ from failsoft.wire.body import (
     salvage_custom_id,
 )
 from failsoft.wire.content_key import content_key
+from failsoft.wire.control import decode_control, encode_control
 from failsoft.wire.dead_letter import decode_dead_letter, encode_dead_letter
 from failsoft.wire.degradation import decode_cell, encode_cell
 from failsoft.wire.envelope import decode_headers, encode_request_headers, salvage_headers
 from failsoft.wire.limits import VALUE_BYTES
 from failsoft.wire.profile import decode_fleet_profile, encode_fleet_profile
+from failsoft.wire.register import decode_register, encode_register
 from failsoft.wire.result import decode_result
 from failsoft.wire.rollup import decode_rollup, encode_rollup
 
@@ -167,7 +169,28 @@ def a_read_model(sample: Sample) -> None:
         assert decode_cell(encode_cell(*cell).value) == cell, "a cell of the ledger has changed"
 
 
-CHECKS: Final[tuple[Check, ...]] = (a_request, a_result, a_dead_letter, an_answer, a_rollup, a_read_model)
+def a_word_on_a_breaker(sample: Sample) -> None:
+    """The view's way."""
+    with suppress(MalformedRecord):
+        said = decode_register(sample.key, sample.value, sample.headers)
+        if said.register is not None:
+            record = encode_register(*said[:2], said.register)
+            again = decode_register(record.key, record.value, record.headers)
+            assert again.register is not None
+            assert again.register.word.order == said.register.word.order, "a register has changed"
+            assert again.register.buckets == said.register.buckets
+    with suppress(MalformedRecord):
+        control = decode_control(sample.value, sample.headers)
+        if control is not None:
+            written = encode_control(control)
+            again_said = decode_control(written.value, written.headers)
+            assert again_said is not None
+            assert again_said.force is control.force
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    a_request, a_result, a_dead_letter, an_answer, a_rollup, a_read_model, a_word_on_a_breaker,
+)  # fmt: skip
 
 
 # Changes.

@@ -13,12 +13,14 @@ from jsonschema import Draft202012Validator, ValidationError  # type: ignore[imp
 from failsoft.policy.outcome import Ending
 from failsoft.wire.answer import decode_answer, encode_answer
 from failsoft.wire.body import decode_output, decode_request, encode_output, encode_request
+from failsoft.wire.control import decode_control, encode_control
 from failsoft.wire.dead_letter import decode_dead_letter, encode_dead_letter
 from failsoft.wire.degradation import decode_cell, encode_cell
 from failsoft.wire.envelope import Envelope, decode_headers, encode_request_headers
 from failsoft.wire.identity import result_id
 from failsoft.wire.profile import decode_fleet_profile, encode_fleet_profile
 from failsoft.wire.record import Record
+from failsoft.wire.register import decode_register, encode_register
 from failsoft.wire.result import decode_result, encode_result
 from failsoft.wire.rollup import decode_rollup, encode_rollup
 from failsoft.wire.schema import SCHEMAS, main
@@ -150,6 +152,22 @@ def test_a_cell_of_the_ledger_is_decoded_and_written_again_as_it_was(path):
     assert encode_cell(*decode_cell(record.value)) == record
 
 
+@pytest.mark.parametrize("path", examples("register"))
+def test_a_register_is_decoded_and_written_again_as_it_was(path):
+    record = as_record(json.loads(path.read_text()))
+    breaker, process, register = decode_register(record.key, record.value, record.headers)
+    assert register is not None
+    assert encode_register(breaker, process, register) == record
+
+
+@pytest.mark.parametrize("path", examples("control"))
+def test_an_operator_s_word_is_decoded_and_written_again_as_it_was(path):
+    record = as_record(json.loads(path.read_text()))
+    control = decode_control(record.value, record.headers)
+    assert control is not None
+    assert encode_control(control) == record
+
+
 @pytest.mark.parametrize(
     ("kind", "change"),
     [
@@ -163,6 +181,8 @@ def test_a_cell_of_the_ledger_is_decoded_and_written_again_as_it_was(path):
         ("rollup", {"value": {"stage": "s", "endings": []}}),
         ("latency", {"value": {"stage": "s", "tier": "t", "region": "", "answers": {}, "cut": {}}}),
         ("degradation", {"value": {"stage": "s"}}),
+        ("register", {"value": {"epoch": 1, "phase": "ajar"}}),
+        ("control", {"value": {"breaker": "s/t", "force": "ajar", "who": "me", "why": "", "until": None}}),
     ],
 )
 def test_a_schema_refuses_what_the_code_refuses(kind, change):
