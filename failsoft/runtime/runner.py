@@ -6,7 +6,7 @@ its end, the outbox with an acknowledgement, a timer with the passing of time.
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
@@ -46,12 +46,14 @@ from failsoft.policy.events import (
 )
 from failsoft.policy.progress import Mark, Marks, Progress
 from failsoft.policy.request import ClassName, Partition, RecordId
+from failsoft.policy.rollup import Kind, RollUp
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage import StageMachine
 from failsoft.runtime.answer_log import AnswerLog
 from failsoft.runtime.bodies import Bodies, End
 from failsoft.runtime.calls import Calls
 from failsoft.runtime.clock import Clock
+from failsoft.runtime.fleet_prior import places
 from failsoft.runtime.held import Held, read
 from failsoft.runtime.metrics import Metrics
 from failsoft.runtime.observer import Observer
@@ -112,6 +114,8 @@ class StageRunner:
         self._answer_log: AnswerLog | None = None
         self._heard: Output | None = None
         """The body of the answer that the machine is being told of."""
+        self._endings: Counter[Kind] = Counter()
+        self._places = places(stage)
         self._inbox: InboxPort | None = None
         self._held: dict[RecordId, Held] = {}
         self._lent: defaultdict[RecordId, dict[int, Held]] = defaultdict(dict)
@@ -282,6 +286,12 @@ class StageRunner:
         self.feed(event)
         self._heard = None
 
+    def take_rollup(self) -> RollUp:
+        """What has ended since this was last asked."""
+        endings, self._endings = self._endings, Counter()
+        latency = {self._places[tier]: profile for tier, profile in self.machine.take_latency().items()}
+        return RollUp(self.stage.name, endings, latency)
+
     # The machine says.
 
     def _perform(self, action: Action) -> None:
@@ -348,6 +358,7 @@ class StageRunner:
         shared_with = None if leader is None else leader.envelope.identity
         ending = await self._publisher.publish(held, action.ending, end, shared_with=shared_with)
         self._metrics.ended(self.stage.name, action.record.request_class, ending)
+        self._endings[Kind(action.record.request_class, ending.level, ending.reason, ending.outcome)] += 1
         if self._held.get(action.record) is held:  # else the partition went, came back, and brought the record again
             self._let_go(action.record, keeps_body=action.keeps_body)
         self.feed(Published(action.record, action.assignment))

@@ -32,10 +32,12 @@ from failsoft.runtime.clock import Clock
 from failsoft.runtime.clock_probe import measure_clock
 from failsoft.runtime.configuration import configure, resize_endpoints
 from failsoft.runtime.ending import DRAINED, UNFINISHED, Ending
+from failsoft.runtime.fleet_prior import FleetPrior
 from failsoft.runtime.health import HealthServer
 from failsoft.runtime.loop_watch import EXIT_CODE, LoopWatch
 from failsoft.runtime.metrics import Metrics
 from failsoft.runtime.observer import Observer
+from failsoft.runtime.rollups import RollUps
 from failsoft.runtime.runner import StageRunner
 from failsoft.runtime.watchdog import Watchdog
 from failsoft.runtime.worker_history import WorkerHistory
@@ -119,6 +121,7 @@ async def run_worker(
         log.info("draining", seconds=settings.drain_seconds)
         is_drained = await _drained(worker.runners, settings.drain_seconds)
         ending.code = DRAINED if is_drained else UNFINISHED
+        await asyncio.gather(*(rollups.close() for rollups in worker.rollups))
     return is_drained
 
 
@@ -134,8 +137,10 @@ class _Worker:
         closing: contextlib.AsyncExitStack,
     ) -> None:
         self.runners: list[StageRunner] = []
+        self.rollups: list[RollUps] = []
         self._inboxes: list[Inbox] = []
         self._watchdog: Watchdog | None = None
+        self._views: list[View] = []
         self._catalogue = catalogue
         self._connection = connection
         self._settings = settings
@@ -152,12 +157,13 @@ class _Worker:
         outbox = Outbox(self._connection, wall_clock=clock.wall)
         await outbox.start()
         made: list[StageRunner] = []
-        self._closing.push_async_callback(_close_all, outbox, made)
+        self._closing.push_async_callback(_close_all, outbox, made, self._views)
         await measure_clock(outbox, written[-1])
         shared = WatchdogSettings.strictest(policy.watchdog for policy in policies)
         watchdog = self._watchdog = Watchdog(metrics, is_cluster_whole=self._whole(stages))
         watchdog.watch([outbox.duty()], shared)
         metrics.producers_replaced.read = lambda: outbox.replaced
+        prior = await self._fleet_prior(pipeline, clock, outbox)
         for stage, policy in zip(stages, policies, strict=True):
             resize_endpoints(stage, policy)
             runner = StageRunner(
@@ -171,6 +177,10 @@ class _Worker:
                 observer=_observer(self._settings.history, process, stage, clock, outbox),
             )
             made.append(runner)
+            prior.attach(stage, runner.feed)
+            rollups = RollUps(pipeline=pipeline, process=process, take=runner.take_rollup, outbox=outbox)
+            rollups.start()
+            self.rollups.append(rollups)
             self._ending.code = UNFINISHED  # until it has drained
             inbox = self._inbox(stage, runner, clock, outbox, metrics)
             await runner.start(inbox, answers=await self._answers(stage, runner, clock, outbox))
@@ -194,7 +204,8 @@ class _Worker:
         """Each ends on what broke or stopped a part, and not before."""
         if self._watchdog is None:
             raise ValueError("not started")
-        return [self._watchdog.run(), *(runner.failed() for runner in self.runners)]
+        parts: list[StageRunner | RollUps | View] = [*self.runners, *self.rollups, *self._views]
+        return [self._watchdog.run(), *(part.failed() for part in parts)]
 
     async def _joined(self) -> None:
         """Wait until the groups have answered, but not for long."""
@@ -210,6 +221,22 @@ class _Worker:
         topics = {results_topic(pipeline), dead_letters_topic(pipeline)}
         topics |= {topic for stage in stages for topic in self._catalogue.stage_topics(pipeline, stage.name).values()}
         return lambda: cluster_is_whole(self._connection, topics, PROBE_SECONDS)
+
+    async def _fleet_prior(self, pipeline: str, clock: Clock, outbox: Outbox) -> FleetPrior:
+        """The fleet's latency, as far as it is read within a few seconds; without it stages know what they measure."""
+        prior = FleetPrior()
+        if "latency" in self._catalogue.topics:
+            view = View(
+                self._connection,
+                pipeline_topic(pipeline, "latency"),
+                take=prior.take,
+                wall_clock=lambda: clock.wall() + outbox.clock_offset.seconds,
+            )
+            await view.start()
+            self._views.append(view)
+            if not await view.caught_up():
+                log.warning("latency_of_the_fleet_unknown", why="its topic cannot be read; it is taken in when it can")
+        return prior
 
     async def _answers(self, stage: Stage, runner: StageRunner, clock: Clock, outbox: Outbox) -> View | None:
         """The log of answers; None where none are kept, or the catalogue has no topic for them."""
@@ -250,9 +277,10 @@ async def _drained(runners: Sequence[StageRunner], seconds: float) -> bool:
     return all(runner.machine.is_drained for runner in runners)
 
 
-async def _close_all(outbox: Outbox, runners: Sequence[StageRunner]) -> None:
+async def _close_all(outbox: Outbox, runners: Sequence[StageRunner], views: Sequence[View]) -> None:
     """At once, because each may have to wait for a broker that is gone. What is still being sent has been given up by now."""
-    await asyncio.gather(outbox.close(timeout_seconds=LAST_ANSWER_SECONDS), *(runner.close() for runner in runners))
+    closing = [*(runner.close() for runner in runners), *(view.stop() for view in views)]
+    await asyncio.gather(outbox.close(timeout_seconds=LAST_ANSWER_SECONDS), *closing)
 
 
 async def _unless_asked(start: Coroutine[None, None, str], asked: asyncio.Event) -> str | None:
