@@ -24,12 +24,14 @@ from failsoft.policy.actions import (
     StartCall,
     StoreAnswer,
 )
-from failsoft.policy.answer import AnswerName
+from failsoft.policy.answer import Answer, AnswerName
 from failsoft.policy.answers import AnswersConfig
 from failsoft.policy.breaker_settings import BreakerSettings
 from failsoft.policy.coalescing import CoalescingConfig
 from failsoft.policy.deadline import Stamp
 from failsoft.policy.events import (
+    AnswerDeleted,
+    AnswerSeen,
     Arrived,
     Assigned,
     CallFinished,
@@ -174,7 +176,8 @@ class Shell(RuleBasedStateMachine):
         self.is_sound = True
         """False from the first check that has failed: what comes after it says nothing."""
         self.acknowledged: set[RecordId] = set()
-        self.answers: dict[AnswerName, float] = {}
+        self.answers: dict[AnswerName, Answer] = {}
+        self.heard: AnswerSeen | None = None
         self.refused_at: dict[str | None, float] = {}
         for number in NUMBERS:
             self.gain(number)
@@ -274,25 +277,33 @@ class Shell(RuleBasedStateMachine):
     def check_past(self, name: AnswerName, ending: Ending, seen: Seen) -> None:
         config = self.settings.answers
         assert config is not None
-        age = self.now - self.answers[name]
+        answer = self.answers[name]
+        age, ttl = self.now - answer.produced_at, min(answer.fresh_seconds, config.ttl_seconds)
+        assert answer.number in {partition.number for partition in self.owned}, "what belongs to others is theirs"
         assert name.key == seen.written.key
         assert name.level <= seen.floor
         assert ending.age_seconds is not None
         assert math.isclose(ending.age_seconds, age, abs_tol=ROUNDING)
-        assert ending.is_stale == (age >= config.ttl_seconds)
+        assert ending.is_stale == (age >= ttl)
         is_last_resort = ending.tier == "cached"
         tolerated = config.error_seconds if is_last_resort else config.revalidate_seconds
         if seen.written.max_stale is not None:
             tolerated = min(tolerated, seen.written.max_stale)
-        assert age < config.ttl_seconds + tolerated + ROUNDING, "no older than both tolerate"
+        assert age < ttl + tolerated + ROUNDING, "no older than both tolerate"
 
     def check_stored(self, action: StoreAnswer) -> None:
-        assert self.ended is not None
-        call_id, call, verdict = self.ended
-        assert (action.call_id, verdict) == (call_id, Verdict.OK)
-        assert not call.is_cancelled
-        assert action.answer.name == AnswerName(call.key or "", self.levels[call.start.tier])
-        self.answers[action.answer.name] = self.now
+        if action.call_id is None:
+            assert self.heard is not None
+            assert action.answer.name == self.heard.name
+        else:
+            assert self.ended is not None
+            call_id, call, verdict = self.ended
+            assert (action.call_id, verdict) == (call_id, Verdict.OK)
+            assert not call.is_cancelled
+            assert action.answer.name == AnswerName(call.key or "", self.levels[call.start.tier])
+            assert action.answer.produced_at == self.now
+        assert action.answer.number in {partition.number for partition in self.owned}
+        self.answers[action.answer.name] = action.answer
 
     def check_forgotten(self, action: Forget) -> None:
         seen = self.seen.get(action.record)
@@ -427,6 +438,26 @@ class Shell(RuleBasedStateMachine):
     def free_a_slot(self) -> None:
         self.send(SlotFreed(self.overdue.pop(0)))
 
+    # The log of answers.
+
+    @rule(
+        key=st.sampled_from(["a", "a", "b"]),
+        level=st.sampled_from([1, 1, 2, 3]),
+        number=st.sampled_from(NUMBERS),
+        age=st.sampled_from([0.0, 0.05, 0.3, 4.0]),
+        fresh=st.sampled_from([0.05, 0.1, 1.0, 60.0]),
+    )
+    def hear(self, key: str, level: int, number: int, age: float, fresh: float) -> None:
+        """An answer of another worker's; also in a partition that is not ours any more."""
+        self.heard = AnswerSeen(AnswerName(key, level), number, "model-0", 100, age, fresh)
+        self.send(self.heard)
+        self.heard = None
+
+    @rule(key=st.sampled_from("ab"), level=st.sampled_from([1, 2, 3]))
+    def hear_of_a_deletion(self, key: str, level: int) -> None:
+        self.send(AnswerDeleted(AnswerName(key, level)))
+        assert AnswerName(key, level) not in self.answers
+
     # Time.
 
     @rule(seconds=st.sampled_from([0.01, 0.1, 0.4, 1.5]))
@@ -472,6 +503,7 @@ class Shell(RuleBasedStateMachine):
         for call in self.calls.values():
             call.is_refresh &= call.start.record.partition not in lost
         self.send(Revoked(lost, len(self.owned) / (len(NAMES) * len(NUMBERS))))
+        assert number not in {answer.number for answer in self.answers.values()}, "a partition takes its answers along"
 
     def gain(self, number: int) -> None:
         gained = [Partition(name, number) for name in NAMES]

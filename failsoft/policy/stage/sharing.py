@@ -213,9 +213,11 @@ class Sharing:
         key = errand.work.request.key
         if self.answers is None or key is None or size_bytes is None:
             return None
-        answer = Answer(
-            AnswerName(key, level), tier, size_bytes, now, self.answers.draw_fresh_seconds(), errand.work.record.number
-        )
+        whose = next(
+            iter(self.aboard(errand)), errand.work
+        )  # in whose place it stands may have gone with its partition
+        fresh_seconds = self.answers.draw_fresh_seconds()
+        answer = Answer(AnswerName(key, level), tier, size_bytes, now, fresh_seconds, whose.record.number)
         dropped = self.answers.store(answer, Outcome.OK, now=now)
         return None if dropped is None else (answer, dropped)
 
