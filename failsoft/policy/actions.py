@@ -15,6 +15,7 @@ class StartCall(NamedTuple):
 
     The shell ends the call itself at ``window_ends_at`` and reports TIMEOUT. After ``deadline_at`` an answer is of use to nobody.
     The body is that of the record that came under this assignment: in a topic that was made anew another one has the same place.
+    The region is None where the tier's author names none.
     """
 
     call_id: int
@@ -24,6 +25,7 @@ class StartCall(NamedTuple):
     deadline_at: float
     execution: int
     assignment: int
+    region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

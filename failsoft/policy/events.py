@@ -12,6 +12,7 @@ from failsoft.policy.profile import Profile
 from failsoft.policy.progress import Marks, Progress
 from failsoft.policy.register import Register
 from failsoft.policy.request import ClassName, Partition, RecordId
+from failsoft.policy.routing import Route
 
 
 class Verdict(Enum):
@@ -173,12 +174,19 @@ class ControlSeen:
     """An operator's word on a breaker.
 
     Attributes:
-        breaker: whose it is, ``<stage>/<tier>``.
+        breaker: whose it is, ``<stage>/<tier>``, in all its regions, or ``<stage>/<tier>/<region>``.
         control: what he wants, and until when.
     """
 
     breaker: str
     control: Control
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSeen:
+    """An operator's word on where an endpoint is called."""
+
+    route: Route
 
 
 class AnswerSeen(NamedTuple):
@@ -239,6 +247,7 @@ Event = (
     | RegisterSeen
     | RegistersSeen
     | ControlSeen
+    | RouteSeen
     | LatencySeen
     | AnswerSeen
     | AnswerDeleted

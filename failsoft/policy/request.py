@@ -59,6 +59,11 @@ class Request(NamedTuple):
         return cls(record, assignment, now, now, 0.0, 0, size_bytes)
 
     @property
+    def identity(self) -> str:
+        """What it is by, whoever has it in hand: equal requests have the same, others their place in the log."""
+        return self.key or "-".join(map(str, self.record))
+
+    @property
     def granted_at(self) -> float:
         """When the budget began to run, on the monotonic clock: the wait in the log counts as waiting."""
         return self.deadline_at - self.budget_seconds

@@ -1,6 +1,6 @@
 """In which region an endpoint is called: where its author put it first, until an operator says otherwise.
 
-    place(request) = hash(identity), evenly over 0-1
+    place(request) = hash(content key), evenly over 0-1        of a request that shares nothing: hash(its place in the log)
     region         = target if place < share else origin              share: 1 % -> 10 % -> 50 % -> 100 %
 
 **By hand only.** Nothing here listens to latency or breakers: a failover that starts itself meets a cold region with the
@@ -10,9 +10,9 @@ it is a decision, made by someone with a runbook that was tried.
 **In steps**, so that the first request to find out that the other region has no model is one of a hundred, and its caches
 and its scaling have time. ``advanced`` gives the next step; an operator may say any share, and back to 0 is one word.
 
-**By identity, not by dice.** A request is on one side at all its tiers, stages and executions, at every worker, after every
-crash; and as the share grows those that went over stay there. Nothing else goes into the hash: with one for each endpoint, a
-step of 1 % at each of three would touch 3 % of the requests.
+**By identity, not by dice.** A request is on one side at all its tiers and executions, at every worker, after every crash, and
+its equals with it: they share executions. As the share grows, those that went over stay there. Nothing else goes into the hash:
+with one for each endpoint, a step of 1 % at each of three would touch 3 % of the requests.
 
 An *epoch* orders an operator's words; of two with the same the later one in the log holds, and all workers read one log. A word
 about a region that this worker does not know is not followed: it runs an older declaration, and has nowhere to send to.
@@ -71,7 +71,11 @@ class Route:
 
     def region(self, identity: str) -> str:
         """On which side a request is."""
-        return self.target if place(identity) < self.share else self.origin
+        return self.region_at(place(identity))
+
+    def region_at(self, at: float) -> str:
+        """On which side the requests of a place are."""
+        return self.target if at < self.share else self.origin
 
 
 class Routes:
@@ -96,7 +100,16 @@ class Routes:
 
     def region(self, endpoint: str, *, identity: str) -> str | None:
         """Where to call an endpoint for a request; None: its author names no regions."""
+        return self.region_at(endpoint, place(identity))
+
+    def region_at(self, endpoint: str, at: float) -> str | None:
+        """Where to call an endpoint for the requests of a place."""
         route = self._routes.get(endpoint)
         if route is not None:
-            return route.region(identity)
+            return route.region_at(at)
         return next(iter(self._regions[endpoint]), None)
+
+    @property
+    def shares(self) -> list[float]:
+        """Where requests part: between two of these no route parts them."""
+        return sorted({route.share for route in self._routes.values()} - {0.0, 1.0})

@@ -39,6 +39,7 @@ class TierSettings:
             where it was declared, and moves only when the endpoint says that it is busy.
         limit_enforce: False leaves the permits as declared, and only says where the limit would go.
         is_cached: it serves answers of the past, and takes no call.
+        regions: where its endpoint stands, the usual region first; empty where its author names none.
     """
 
     name: str
@@ -48,6 +49,7 @@ class TierSettings:
     target_seconds: float | None = None
     limit_enforce: bool = True
     is_cached: bool = False
+    regions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -57,6 +59,8 @@ class TierSettings:
             raise ConfigurationError(f"tier {self.name}: limit {self.limit} leaves it no permit; use 1 or more")
         if self.is_cached and self.limit is not None:
             raise ConfigurationError(f"tier {self.name}: an answer of the past takes no call; its limit is None")
+        if len(set(self.regions)) < len(self.regions):
+            raise ConfigurationError(f"tier {self.name}: a region is there twice: {', '.join(self.regions)}")
         if self.expected_seconds is not None and self.expected_seconds <= 0:
             raise ConfigurationError(f"tier {self.name}: expect {self.expected_seconds} s is not a duration above zero")
         if self.target_seconds is not None and self.target_seconds <= 0:

@@ -417,7 +417,7 @@ _SHARING = (
     Mutant(
         "asks the model again while others need it",
         "failsoft/policy/stage/machine.py",
-        "        if not self._dispatcher.is_idle(seconds=seconds, now=self._now):\n            return None\n",
+        "        if not self._dispatcher.is_idle(work.request, seconds=seconds, now=self._now):\n            return None\n",
         "",
         (f"{SHARED}::test_a_stale_answer_is_not_renewed_while_others_need_the_model",),
     ),

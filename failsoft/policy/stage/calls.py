@@ -28,31 +28,28 @@ class CallUnderWay:
         errand: for whom; None once it is reported, or nobody waits for it.
         tier: its index.
         ticket: of its endpoint.
+        windows: says how long a call there may take.
         window_ends_at: when the shell cuts it.
         is_reported: its end has come in.
         parts_at: when the first aboard will have to go on without it, as it was reckoned when that one became the first.
     """
 
-    __slots__ = ("errand", "is_reported", "parts_at", "ticket", "tier", "window_ends_at")
+    __slots__ = ("errand", "is_reported", "parts_at", "ticket", "tier", "window_ends_at", "windows")
 
-    def __init__(self, errand: Errand, tier: int, ticket: Ticket, window_ends_at: float) -> None:
+    def __init__(self, errand: Errand, tier: int, ticket: Ticket, windows: Windows, window_ends_at: float) -> None:
         self.errand: Errand | None = errand
         self.tier = tier
         self.ticket = ticket
+        self.windows = windows
         self.window_ends_at = window_ends_at
         self.is_reported = False
         self.parts_at = math.inf
 
 
 class Calls:
-    """All of them.
+    """All of them."""
 
-    Args:
-        windows: says how long each may take.
-    """
-
-    def __init__(self, windows: Windows) -> None:
-        self._windows = windows
+    def __init__(self) -> None:
         self._calls: dict[int, CallUnderWay] = {}
         self._crowded: dict[int, CallUnderWay] = {}
 
@@ -124,4 +121,4 @@ class Calls:
     def _own_window_ends_at(self, call: CallUnderWay, request: Request) -> float:
         started_at = call.ticket.started_at
         remaining = request.waits_until - started_at
-        return started_at + self._windows.window_seconds(call.tier, request.floor, remaining)
+        return started_at + call.windows.window_seconds(call.tier, request.floor, remaining)

@@ -6,7 +6,7 @@ does not grow with what waits.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from failsoft.policy import tiers
@@ -17,8 +17,10 @@ from failsoft.policy.levels import FALLBACK_LEVEL
 from failsoft.policy.outcome import Reason
 from failsoft.policy.request import ClassName, Request
 from failsoft.policy.retry_budget import allows_execution
+from failsoft.policy.routing import Route
 from failsoft.policy.scheduling import SAFETY, Credits, Lane, spare_seconds
 from failsoft.policy.settings import StageSettings
+from failsoft.policy.stage.calls import Windows
 from failsoft.policy.stage.endpoint import Endpoint, Ticket
 from failsoft.policy.stage.work import Errand, LaneKey, Standing
 
@@ -37,6 +39,7 @@ class Start(NamedTuple):
     tier: int
     window_seconds: float
     ticket: Ticket
+    windows: Windows
 
 
 class GiveUp(NamedTuple):
@@ -50,16 +53,17 @@ class Dispatcher:
 
     Args:
         settings: tiers, classes and bounds of the stage.
-        process: this worker's name.
+        endpoints: one of each model tier, best first.
         jitter: for waits.
+        call_ids: numbers for calls, unlike those of any other dispatcher of this worker.
     """
 
-    def __init__(self, settings: StageSettings, *, process: str, jitter: Jitter) -> None:
-        self.endpoints = [
-            Endpoint(tier, settings, process=process, jitter=jitter) for tier in settings.tiers if tier.is_model
-        ]
+    def __init__(
+        self, settings: StageSettings, endpoints: Sequence[Endpoint], *, jitter: Jitter, call_ids: Iterator[int]
+    ) -> None:
+        self.endpoints = endpoints
         self._jitter = jitter
-        self._call_ids = 0
+        self._call_ids = call_ids
         self._margin = settings.publish_margin_seconds
         self._classes = settings.by_class
         self._lanes: dict[LaneKey, Lane[Errand]] = {}
@@ -91,8 +95,7 @@ class Dispatcher:
         """Whether anything waits for a permit."""
         return self._waiting > 0 or bool(self._urgent.entries)
 
-    @property
-    def best_level(self) -> int:
+    def best_level(self, _: Request) -> int:
         """The level of the best tier that is not stopped."""
         levels = (endpoint.settings.level for endpoint in self.endpoints if not endpoint.is_stopped)
         return next(levels, FALLBACK_LEVEL)
@@ -103,6 +106,14 @@ class Dispatcher:
         if known.floor >= self._answers_from or oldest_age_seconds >= HELD_UNTIL * known.deadline_seconds:
             return False
         return all(endpoint.is_stopped for endpoint in self.endpoints[: self._allowed(known.floor)])
+
+    @property
+    def usual(self) -> Sequence[Endpoint]:
+        """The endpoints that are called."""
+        return self.endpoints
+
+    def route_seen(self, route: Route, *, now: float) -> None:
+        """Nothing here has a choice of regions."""
 
     @property
     def waiting(self) -> Mapping[ClassName, int]:
@@ -202,30 +213,28 @@ class Dispatcher:
             wait = delay_seconds(errand.delay_seconds, remaining_seconds=remaining, random=self._jitter)
         return wait if wait is not None and remaining - wait >= self._needed(errand, tier) else None
 
-    def line(
-        self, request_class: ClassName, floor: int, budget_seconds: float, *, now: float
-    ) -> tuple[float, float] | None:
+    def line(self, request: Request, *, now: float) -> tuple[float, float] | None:
         """What stands before a new request, and how long it may wait, seconds; None where something answers at once."""
         self._look(now)
-        allowed = self._allowed(floor)
-        if floor >= self._answers_from or not allowed:
+        allowed = self._allowed(request.floor)
+        if request.floor >= self._answers_from or not allowed:
             return None
         speed = sum(1 / rung.seconds_each for rung in self._rungs[:allowed] if rung.permits)
         if not speed:
             return None
-        rank = self._ranks[request_class]
+        rank = self._ranks[request.record.request_class]
         before = sum(len(lane) for lane in self._lanes.values() if self._ranks[lane.request_class] <= rank)
         before += sum(count for name, count in self._backlog.items() if self._ranks[name] <= rank)
         stopped = min(endpoint.opens_at(now) for endpoint in self.endpoints[:allowed]) - now
         reserve = tiers.reserve_seconds(self._rungs, 0, allowed, self._margin)
-        return max(0.0, stopped) + before / speed, budget_seconds - reserve - self._rungs[0].speed.q95
+        return max(0.0, stopped) + before / speed, request.budget_seconds - reserve - self._rungs[0].speed.q95
 
     def has_hope(self, request: Request, next_tier: int) -> bool:
         """Whether a model tier from this one on has an even chance to serve a request in time."""
         remaining = request.waits_until - self._now
         return any(remaining >= even for even in self._even[next_tier : self._allowed(request.floor)])
 
-    def is_idle(self, *, seconds: float, now: float) -> bool:
+    def is_idle(self, _: Request, *, seconds: float, now: float) -> bool:
         """Whether nobody waits, and the full tier has a permit to spare and may well answer in so long."""
         if not self.endpoints or self.has_waiting or not self.endpoints[0].is_open(now):
             return False
@@ -253,6 +262,13 @@ class Dispatcher:
             self._take_out(errand)
         elif errand.standing is Standing.URGENT:
             self._urgent.remove(errand)
+
+    def take_out_all(self) -> list[Errand]:
+        """Take all out who wait; they stand where they stood."""
+        waiting = [errand for lane in (*self._lanes.values(), self._urgent) for errand in lane.entries]
+        for errand in waiting:
+            self.discard(errand)
+        return waiting
 
     def dispatch(self, *, now: float) -> list[Start | GiveUp]:
         """Whoever starts or ends now. They wait no more; the permits of those who start are taken."""
@@ -506,13 +522,12 @@ class Dispatcher:
         self._next.append(self._begin(errand, tier))
 
     def _begin(self, errand: Errand, tier: int) -> Start:
-        self._call_ids += 1
         endpoint = self.endpoints[tier]
         if tier not in errand.tried:
             errand.tried.add(tier)
             endpoint.tried(errand.lane[0], is_redelivery=errand.is_redelivery, now=self._now)
         window_seconds = self.window_seconds(tier, errand.lane[1], errand.last_deadline_at - self._now)
-        return Start(errand, tier, window_seconds, endpoint.start(self._call_ids, now=self._now))
+        return Start(errand, tier, window_seconds, endpoint.start(next(self._call_ids), now=self._now), self)
 
 
 def _deadline(errand: Errand) -> float:

@@ -50,21 +50,33 @@ class Ticket(NamedTuple):
     call_id: int
     started_at: float
     permission: Permission
+    endpoint: "Endpoint"
 
 
 class Endpoint:
-    """One model tier of one worker.
+    """One model tier of one worker, in one region.
 
     Args:
         settings: of the tier.
         stage: its stage.
         process: this worker's name, unlike any other's.
         jitter: for the breaker's waits.
+        region: where it stands; None: its author names no regions.
     """
 
-    def __init__(self, settings: TierSettings, stage: StageSettings, *, process: str, jitter: Jitter) -> None:
+    def __init__(
+        self,
+        settings: TierSettings,
+        stage: StageSettings,
+        *,
+        process: str,
+        jitter: Jitter,
+        region: str | None = None,
+    ) -> None:
         self.settings = settings
-        self.name = f"{stage.name}/{settings.name}"
+        self.region = region
+        self.tier_name = f"{stage.name}/{settings.name}"
+        self.name = self.tier_name if region is None else f"{self.tier_name}/{region}"
         said = settings.expected_seconds
         self.latency = (
             LatencyWindow(DEFAULT_PRIOR_SECONDS, prior_samples=GUESS_SAMPLES) if said is None else LatencyWindow(said)
@@ -175,7 +187,7 @@ class Endpoint:
             raise ValueError(f"{self.name}: a call was started while the breaker does not allow it")
         self.permits.take()
         self._limit.started(call_id, now=now)
-        return Ticket(call_id, now, permission)
+        return Ticket(call_id, now, permission, self)
 
     def finish(self, ticket: Ticket, verdict: Verdict, *, is_wanted: bool, now: float) -> None:
         """A call ended. ``is_wanted`` is False for one that was cancelled because nobody waited for it."""

@@ -45,6 +45,7 @@ from failsoft.policy.events import (
     RegisterSeen,
     RegistersSeen,
     Revoked,
+    RouteSeen,
     SlotFreed,
     Tick,
     Verdict,
@@ -59,8 +60,9 @@ from failsoft.policy.request import ClassName, Partition, RecordId, Request
 from failsoft.policy.settings import StageSettings, TierSettings
 from failsoft.policy.stage.arrival import is_late, request_of
 from failsoft.policy.stage.calls import Calls, CallUnderWay
+from failsoft.policy.stage.columns import dispatcher
 from failsoft.policy.stage.condition import Condition, Saved
-from failsoft.policy.stage.dispatcher import Dispatcher, Start
+from failsoft.policy.stage.dispatcher import Start
 from failsoft.policy.stage.endings import Endings
 from failsoft.policy.stage.room import Room
 from failsoft.policy.stage.sharing import Sharing
@@ -92,16 +94,15 @@ class StageMachine:
         self._settings = settings
         self._classes = settings.by_class
         jitter = EvenJitter(process)
-        self._dispatcher = Dispatcher(settings, process=process, jitter=jitter)
+        self._dispatcher = dispatcher(settings, process=process, jitter=jitter)
         self._endpoints = self._dispatcher.endpoints
-        self._permits = {end.settings.name: end.permits for end in self._endpoints}
         self._work: dict[RecordId, Work] = {}
         self._sharing = Sharing(settings, self._work, jitter=jitter)
         self._endings = Endings(settings, self._sharing)
         self._admission = Admission([known.name for known in settings.classes], settings.admission)
         self._room = Room(settings)
         self._oldest_age: dict[ClassName, float] = {}
-        self._calls = Calls(self._dispatcher)
+        self._calls = Calls()
         self._offsets = OffsetLedger()
         self._quarantine = Quarantine()
         self._alike: defaultdict[str | None, list[Work]] = defaultdict(list)
@@ -128,6 +129,7 @@ class StageMachine:
             RegisterSeen: self._on_register_seen,
             RegistersSeen: self._on_registers_seen,
             ControlSeen: self._on_control_seen,
+            RouteSeen: self._on_route_seen,
             LatencySeen: self._on_latency_seen,
             AnswerSeen: self._on_answer_seen,
             AnswerDeleted: self._on_answer_deleted,
@@ -185,11 +187,19 @@ class StageMachine:
     @property
     def permits(self) -> Mapping[str, tuple[int, int]]:
         """Per model tier: (in flight, held by this worker)."""
-        return {tier: (permits.in_flight, permits.count) for tier, permits in self._permits.items()}
+        found: dict[str, tuple[int, int]] = {}
+        for endpoint in self._endpoints:
+            in_flight, count = found.get(endpoint.settings.name, (0, 0))
+            found[endpoint.settings.name] = in_flight + endpoint.permits.in_flight, count + endpoint.permits.count
+        return found
 
-    def permits_of(self, tier: str) -> int:
-        """How many permits of a model tier this worker holds."""
-        return self._permits[tier].count
+    def permits_of(self, tier: str, region: str | None = None) -> int:
+        """How many permits of a model tier this worker holds, in all regions or in one."""
+        return sum(
+            endpoint.permits.count
+            for endpoint in self._endpoints
+            if endpoint.settings.name == tier and region in {None, endpoint.region}
+        )
 
     @property
     def saved(self) -> Saved:
@@ -203,12 +213,12 @@ class StageMachine:
 
     @property
     def conditions(self) -> Mapping[str, Condition]:
-        """Per model tier: how its endpoint stands, for those who watch."""
-        return {end.settings.name: end.condition for end in self._endpoints}
+        """Per model tier: how its endpoint stands, for those who watch; of several regions that with most of the requests."""
+        return {end.settings.name: end.condition for end in self._dispatcher.usual}
 
     def take_latency(self) -> Mapping[str, Profile]:
         """Model tier -> how long its calls took that ended since this was last asked; tiers without any are left out."""
-        taken = {end.settings.name: end.latency.take_untold() for end in self._endpoints}
+        taken = {end.settings.name: end.latency.take_untold() for end in self._dispatcher.usual}
         return {tier: profile for tier, profile in taken.items() if profile.samples}
 
     # A record comes in.
@@ -247,7 +257,7 @@ class StageMachine:
 
     def _share(self, work: Work) -> bool:
         """Whether an equal request's execution or answer serves it."""
-        found = self._sharing.find(work, best_level=self._dispatcher.best_level, now=self._now)
+        found = self._sharing.find(work, best_level=self._dispatcher.best_level(work.request), now=self._now)
         match found:
             case Refusal():
                 self._end(work, found.outcome, found.reason)
@@ -278,7 +288,7 @@ class StageMachine:
     def _shed(self, request: Request) -> float | None:
         """When a request that is not taken in may come back; None: it is taken in."""
         name = request.record.request_class
-        line = self._dispatcher.line(name, request.floor, request.budget_seconds, now=self._now)
+        line = self._dispatcher.line(request, now=self._now)
         if line is None:
             return None
         drain_seconds, slack_seconds = line
@@ -310,18 +320,18 @@ class StageMachine:
         errand, call.is_reported = call.errand, True
         self._calls.drop(event.call_id)
         seconds = self._now - call.ticket.started_at
-        endpoint = self._endpoints[call.tier]
-        endpoint.finish(call.ticket, event.verdict, is_wanted=errand is not None, now=self._now)
+        call.ticket.endpoint.finish(call.ticket, event.verdict, is_wanted=errand is not None, now=self._now)
         if event.is_over:
             self._on_slot_freed(SlotFreed(event.call_id))
         if errand is not None:
             errand.call_seconds += seconds
             errand.call_id = None
-            self._after_call(errand, call.tier, event, seconds)
+            self._after_call(errand, call, event, seconds)
 
-    def _after_call(self, errand: Errand, tier: int, event: CallFinished, seconds: float) -> None:
+    def _after_call(self, errand: Errand, call: CallUnderWay, event: CallFinished, seconds: float) -> None:
+        tier = call.tier
         if event.verdict is Verdict.OK:
-            self._answered(errand, self._endpoints[tier].settings, event)
+            self._answered(errand, call.ticket.endpoint.settings, event)
         elif event.verdict is Verdict.REFUSED:
             for work in self._sharing.refuse(errand, now=self._now):
                 self._end(work, Outcome.INVALID, Reason.REQUEST_REFUSED, call_id=event.call_id)
@@ -355,7 +365,7 @@ class StageMachine:
     def _on_slot_freed(self, event: SlotFreed) -> None:
         call = self._calls.end(event.call_id)
         if call is not None:
-            self._endpoints[call.tier].freed()
+            call.ticket.endpoint.freed()
 
     # A request ends.
 
@@ -368,7 +378,7 @@ class StageMachine:
 
     def _refresh(self, work: Work, hit: Hit) -> Errand | None:
         seconds = self._classes[work.record.request_class].deadline_seconds
-        if not self._dispatcher.is_idle(seconds=seconds, now=self._now):
+        if not self._dispatcher.is_idle(work.request, seconds=seconds, now=self._now):
             return None
         return self._sharing.refresh(work, level=hit.answer.name.level, seconds=seconds, now=self._now)
 
@@ -498,12 +508,15 @@ class StageMachine:
 
     def _on_control_seen(self, event: ControlSeen) -> None:
         for endpoint in self._endpoints:
-            if endpoint.name == event.breaker:
+            if event.breaker in {endpoint.name, endpoint.tier_name}:
                 endpoint.control_seen(event.control, now=self._now)
+
+    def _on_route_seen(self, event: RouteSeen) -> None:
+        self._dispatcher.route_seen(event.route, now=self._now)
 
     def _on_latency_seen(self, event: LatencySeen) -> None:
         for endpoint in self._endpoints:
-            if endpoint.name == event.endpoint:
+            if event.endpoint in {endpoint.name, endpoint.tier_name}:
                 endpoint.latency_seen(event.profile)
 
     def _sync(self) -> None:
@@ -597,9 +610,9 @@ class StageMachine:
         errand.executions += 1
         errand.move(Standing.CALLING)
         window_ends_at = self._now + start.window_seconds
-        self._calls.start(CallUnderWay(errand, start.tier, start.ticket, window_ends_at))
+        self._calls.start(CallUnderWay(errand, start.tier, start.ticket, start.windows, window_ends_at))
+        endpoint = start.ticket.endpoint
         if errand.flight is not None:
-            endpoint = self._endpoints[start.tier]
             speed, now = endpoint.latency.speed(now=self._now), self._now
             outlook = Outlook(endpoint.settings.level, now, now + speed.q50, now + speed.q95, window_ends_at)
             self._sharing.take_off(errand, outlook)
@@ -608,10 +621,11 @@ class StageMachine:
             StartCall(
                 call_id=call_id,
                 record=errand.body_of,
-                tier=self._endpoints[start.tier].settings.name,
+                tier=endpoint.settings.name,
                 window_ends_at=window_ends_at,
                 deadline_at=errand.last_deadline_at,
                 execution=errand.executions,
                 assignment=errand.body_assignment,
+                region=endpoint.region,
             )
         )
