@@ -71,6 +71,15 @@ async def test_the_broker_s_clock_is_measured_against_the_clock_that_this_proces
     assert outbox.clock_offset.seconds == pytest.approx(90.0, abs=5.0)
 
 
+async def test_a_partition_that_is_not_there_yet_is_waited_for(outbox, topic):
+    await outbox.send(topic, key=b"k", value=b"v", partition=1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.5):
+            await outbox.send(topic, key=b"k", value=b"v", partition=2)
+    assert outbox.replaced == 0
+    assert (await outbox.send(topic, key=b"k", value=b"w", partition=1)).offset == 1
+
+
 @pytest.mark.parametrize("error", [OutOfOrderSequenceNumber, UnknownError])
 async def test_after_an_error_that_the_producer_does_not_retry_the_next_one_sends(connection, outbox, topic, error):
     await outbox.send(topic, key=b"k", value=b"0", partition=0)

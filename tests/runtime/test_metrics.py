@@ -1,9 +1,12 @@
+from failsoft.policy.answer import Freshness, Gone
+from failsoft.policy.answers import AnswersConfig
 from failsoft.policy.breaker_settings import BreakerSettings
 from failsoft.policy.breaker_states import State
 from failsoft.policy.events import Verdict
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.settings import StageSettings, TierSettings
 from failsoft.policy.widening import Spread
+from failsoft.runtime.answer_log import Read, Written
 from failsoft.runtime.metrics import Metrics
 from tests.policy.driver import APOLOGY, CLASSES, Driver
 
@@ -53,6 +56,26 @@ def test_every_outcome_and_reason_has_its_series_before_anything_has_happened():
         assert metrics.registry.get_sample_value("failsoft_requests_total", {**where, "outcome": outcome}) == 0.0
     for reason in Reason:
         assert metrics.registry.get_sample_value("failsoft_reasons_total", {**where, "reason": reason}) == 0.0
+
+
+def test_answers_have_their_series_where_they_are_kept_before_anything_has_happened():
+    cached = TierSettings("known", 3, limit=None, is_cached=True)
+    settings = StageSettings("answer", (LARGE, cached, APOLOGY), CLASSES, answers=AnswersConfig())
+    metrics, plain = Metrics(), watched()[0]
+    metrics.declare(settings, Driver(settings).machine)
+    series: list[tuple[str, dict[str, str]]] = [
+        *(("failsoft_answers_lookups_total", {"freshness": each}) for each in Freshness),
+        *(("failsoft_answers_gone_total", {"reason": each}) for each in Gone),
+        *(("failsoft_answers_kept_total", {"origin": each}) for each in ("call", "log")),
+        *(("failsoft_answers_written_total", {"fate": each}) for each in Written),
+        *(("failsoft_answers_read_total", {"fate": each}) for each in Read),
+        ("failsoft_answers", {}),
+        ("failsoft_answers_bytes", {}),
+    ]
+    for name, labels in series:
+        where = {"stage": "answer", **{label: str(value) for label, value in labels.items()}}
+        assert metrics.registry.get_sample_value(name, where) == 0.0, name
+        assert plain.registry.get_sample_value(name, where) is None, name
 
 
 def test_an_opened_breaker_shows_as_open_and_as_one_trip():
