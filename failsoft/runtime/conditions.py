@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from failsoft.policy.answer import AnswerCounts, Freshness, Gone
+from failsoft.policy.breaker_control import Force
 from failsoft.policy.breaker_states import State
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage import Condition, Saved, StageMachine
@@ -25,6 +26,7 @@ class _Families:
     """The families of one scrape."""
 
     state: GaugeMetricFamily
+    forced: GaugeMetricFamily
     trips: CounterMetricFamily
     retries: CounterMetricFamily
     refused: CounterMetricFamily
@@ -45,6 +47,7 @@ class _Families:
         """All of them, without a sample."""
         return cls(
             GaugeMetricFamily("failsoft_breaker_state", "1 for the state that it is in", labels=(*_TIER, "state")),
+            GaugeMetricFamily("failsoft_breaker_forced", "1 for what an operator wants", labels=(*_TIER, "force")),
             CounterMetricFamily("failsoft_breaker_trips", "Own or pooled counts opened it, or would", labels=_TIER),
             CounterMetricFamily("failsoft_retries", "Further executions that the budget paid for", labels=_CLASS),
             CounterMetricFamily("failsoft_retries_refused", "Those that it refused, or would have", labels=_CLASS),
@@ -70,6 +73,8 @@ class _Families:
         where = (settings.name, tier)
         for state in State:
             self.state.add_metric((*where, state.value), condition.state is state)
+        for force in Force:
+            self.forced.add_metric((*where, force.value), condition.forced is force)
         self.trips.add_metric(where, condition.trips)
         for known in settings.classes:
             self.retries.add_metric((*where, known.name), condition.retries.get(known.name, 0))

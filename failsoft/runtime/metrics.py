@@ -3,6 +3,7 @@
 Names are ``failsoft_<noun>_<unit>``; labels are closed sets (stage, class, tier, outcome, reason), never ids.
 """
 
+import itertools
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.metadata import version
@@ -17,7 +18,9 @@ from failsoft.policy.outcome import Ending, Outcome, Reason
 from failsoft.policy.request import ClassName
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage import StageMachine
+from failsoft.runtime.announcer import Said
 from failsoft.runtime.answer_log import Read, Written
+from failsoft.runtime.breaker_news import Heard
 from failsoft.runtime.conditions import Conditions
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
@@ -67,6 +70,16 @@ class Metrics:
         self.answers_written = Counter(
             "failsoft_answers_written", "Answers for the log, by what became of them", ["stage", "fate"], registry=r
         )
+        self.registers_said = Counter(
+            "failsoft_registers_said", "Own words on breakers, by what became of them", ["fate"], registry=r
+        )
+        self.breaker_records_heard = Counter(
+            "failsoft_breaker_records_heard",
+            "Words of workers (register) and operators (control) on breakers, by what they were",
+            ["kind", "fate"],
+            registry=r,
+        )
+        self._declare_words()
         self.answers_read = Counter(
             "failsoft_answers_read", "Records of the log of answers, by what they were", ["stage", "fate"], registry=r
         )
@@ -115,6 +128,12 @@ class Metrics:
                     self.calls.labels(settings.name, tier.name, verdict.value)
                 self.in_flight.labels(settings.name, tier.name).set_function(partial(_permits, machine, tier.name, 0))
                 self.permits.labels(settings.name, tier.name).set_function(partial(_permits, machine, tier.name, 1))
+
+    def _declare_words(self) -> None:
+        for said in Said:
+            self.registers_said.labels(said.value)
+        for kind, heard in itertools.product(("register", "control"), Heard):
+            self.breaker_records_heard.labels(kind, heard.value)
 
     def _declare_duties(self, stage: str, kinds: Iterable[DutyKind]) -> None:
         for kind in kinds:

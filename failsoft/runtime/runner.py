@@ -7,7 +7,7 @@ its end, the outbox with an acknowledgement, a timer with the passing of time.
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from uuid import uuid4
 
 import structlog
@@ -79,6 +79,7 @@ class StageRunner:
         settings: what the machine is told; None: what the stage declares.
         process: this worker's name, unlike any other's; None: a new one.
         observer: who looks on.
+        announce: has the other workers know this one's word on a breaker; by default they do not.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class StageRunner:
         settings: StageSettings | None = None,
         process: str | None = None,
         observer: Observer | None = None,
+        announce: Callable[[AnnounceRegister], None] = lambda _: None,
     ) -> None:
         self.stage = stage
         settings = settings or stage.settings(catalogue)
@@ -100,6 +102,7 @@ class StageRunner:
         self._outbox = outbox
         self._metrics = metrics
         self._observer = observer or Observer()
+        self._announce = announce
         metrics.declare(settings, self.machine)
         self._bodies = Bodies(stage)
         called = {t.settings.name: t.serves for t in stage.tiers if not isinstance(t.serves, CachedAnswer | Constant)}
@@ -313,7 +316,7 @@ class StageRunner:
             case Commit():
                 self._commit_soon(action.marks)
             case AnnounceRegister():
-                pass  # every worker's breakers are its own so far
+                self._announce(action)
 
     def _store_answer(self, action: StoreAnswer) -> None:
         output = self._heard if action.call_id is None else self._calls.answer_of(action.call_id)

@@ -1,7 +1,11 @@
 """One worker of one stage on the broker in memory: the production runner between an inbox and an outbox that share a link."""
 
+import asyncio
+
 from failsoft.catalogue import Catalogue, pipeline_topic
 from failsoft.pipeline import Stage
+from failsoft.runtime.breaker_news import SharedClock
+from failsoft.runtime.breaker_sharing import BreakerSharing, Take
 from failsoft.runtime.metrics import Metrics
 from failsoft.runtime.runner import StageRunner
 from failsoft.testing.memory.broker import MemoryBroker, MemoryLink
@@ -26,8 +30,26 @@ class MemoryWorker:
     def __init__(self, broker: MemoryBroker, stage: Stage, *, catalogue: Catalogue, name: str = "worker") -> None:
         self.link = MemoryLink()
         self.outbox = MemoryOutbox(broker, link=self.link)
+        self._broker = broker
+        self._views: list[MemoryView] = []
+        metrics = Metrics()
+        self.breakers = BreakerSharing(
+            stage.pipeline,
+            stages=[stage.name],
+            kinds=catalogue.topics,
+            process=name,
+            outbox=self.outbox,
+            clock=SharedClock(broker.clock.monotonic, broker.clock.wall, float),
+            metrics=metrics,
+        )
         self.runner = StageRunner(
-            stage, catalogue=catalogue, outbox=self.outbox, clock=broker.clock, metrics=Metrics(), process=name
+            stage,
+            catalogue=catalogue,
+            outbox=self.outbox,
+            clock=broker.clock,
+            metrics=metrics,
+            process=name,
+            announce=self.breakers.announce,
         )
         self.inbox = MemoryInbox(
             broker,
@@ -44,7 +66,9 @@ class MemoryWorker:
             self.answers = MemoryView(broker, topic, take=self.runner.answers_seen, numbers=(), link=self.link)
 
     async def start(self) -> None:
-        """Join the group and take records."""
+        """Hear what was said of breakers, join the group and take records."""
+        await self.breakers.start(self._view)
+        self.breakers.attach(self.runner.stage.name, self.runner.feed)
         await self.runner.start(self.inbox, answers=self.answers)
 
     async def stop(self) -> None:
@@ -59,5 +83,11 @@ class MemoryWorker:
 
     async def close(self) -> None:
         """Leave the group and let go of everything; what is under way is cut."""
+        await asyncio.gather(self.breakers.close(), *(view.stop() for view in self._views))
         await self.runner.close()
         await self.outbox.close()
+
+    def _view(self, topic: str, take: Take) -> MemoryView:
+        view = MemoryView(self._broker, topic, take=take, link=self.link)
+        self._views.append(view)
+        return view
