@@ -25,6 +25,7 @@ class Call:
         tenant: None if the sender named none.
         headers: tracing headers, to be passed on.
         window_ends_at: when the call will be cut, on the clock of ``remaining_seconds``.
+        region: where it is to be made; None where the tier's author names no regions.
     """
 
     body: dict[str, Any] = field(repr=False)
@@ -36,6 +37,7 @@ class Call:
     headers: Mapping[str, str]
     window_ends_at: float
     clock: Callable[[], float] = field(repr=False)
+    region: str | None = None
 
     def remaining_seconds(self) -> float:
         """Time until this call is cut; the request itself may have longer, for its next tier."""

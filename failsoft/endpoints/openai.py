@@ -41,6 +41,8 @@ KEEP_ALIVE_SECONDS = 4.0
 being written to it would fail that call."""
 
 _ENV = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
+_REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+"""As other names; a slash or a bar would break the names of breakers."""
 _TRACE = ("traceparent", "tracestate")
 _REMAINING = "x-envoy-expected-rq-timeout-ms"
 
@@ -51,9 +53,9 @@ class OpenAICompatible:
     Args:
         model: what the server calls it; replaces the request's ``model``.
         url: the server's address, with or without ``/v1`` at its end.
-        urls: region -> address, instead of ``url``; the first region is used.
+        urls: region -> address, instead of ``url``, the usual region first; an operator moves calls to another.
         api_key: ``env:NAME``, the environment variable that holds the key, read when a worker starts; None for no key.
-        limit: how many calls may be in flight, for the whole fleet; also the most connections of one worker.
+        limit: how many calls may be in flight, for the whole fleet, in each region; also the most connections of one worker.
         connect_timeout: for a connection to come up; a call has its window besides.
 
     Raises:
@@ -72,14 +74,16 @@ class OpenAICompatible:
     ) -> None:
         self.model = model
         self.limit = limit
-        self.region, address = _first_address(model, url, urls)
-        self._base = address.rstrip("/").removesuffix("/v1")
+        self._bases = _bases(model, url, urls)
+        self.regions = tuple(region for region in self._bases if region is not None)
+        self.region = next(iter(self._bases))
         self._key_variable = _key_variable(api_key)
         self._connect_seconds = parse_duration(connect_timeout, field="connect_timeout")
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
-        return f"OpenAICompatible(model={self.model!r}, url={self._base!r}, region={self.region!r}, limit={self.limit})"
+        where = f"urls={self._bases}" if self.regions else f"url={self._bases[None]!r}"
+        return f"OpenAICompatible(model={self.model!r}, {where}, limit={self.limit})"
 
     async def open(self) -> None:
         """Read the key and make room for connections; the first call opens one.
@@ -93,7 +97,7 @@ class OpenAICompatible:
         if self._key_variable is not None:
             headers["Authorization"] = f"Bearer {_read_key(self._key_variable)}"
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self.limit, keepalive_timeout=KEEP_ALIVE_SECONDS),
+            connector=aiohttp.TCPConnector(limit=self.limit * len(self._bases), keepalive_timeout=KEEP_ALIVE_SECONDS),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),  # calls of different tenants share nothing
             headers=headers,
@@ -104,20 +108,28 @@ class OpenAICompatible:
         return Running.until_answered(asyncio.get_running_loop().create_task(self._answer(call)))
 
     async def check(self) -> str | None:
-        """Ask for the list of models: it needs the key, and costs nothing."""
-        with self._explained():
-            async with self._opened().get(self._base + MODELS_PATH, allow_redirects=False) as response:
+        """Ask each region for its list of models: it needs the key, and costs nothing."""
+        remarks = [await self.check_region(region) for region in self._bases]
+        return "; ".join(remark for remark in remarks if remark is not None) or None
+
+    async def check_region(self, region: str | None) -> str | None:
+        """Ask one region. Raises what a call would raise.
+
+        Returns:
+            None if all is well; else what a person should look at.
+        """
+        base = self._base(region)
+        with _explained(base):
+            async with self._opened(base).get(base + MODELS_PATH, allow_redirects=False) as response:
                 status, headers, body = response.status, response.headers, await _read(response, ANSWER_BYTES)
         if status in {401, 403}:
             fix = f"correct {self._key_variable}" if self._key_variable else 'it wants one: api_key="env:NAME"'
-            raise EndpointBroken(f"{self._base} does not accept the key (HTTP {status}): {fix}")
+            raise EndpointBroken(f"{base} does not accept the key (HTTP {status}): {fix}")
         if status == 404:
-            return (
-                f"{self._base} answers, but has no list of models: only a call can show whether key and model are right"
-            )
+            return f"{base} answers, but has no list of models: only a call can show whether key and model are right"
         if not 200 <= status < 300:
             raise failure(status, headers, body, remaining_seconds=0.0, now=time.time())
-        return None if _lists(body, self.model) else f"{self._base} answers, but does not list the model {self.model!r}"
+        return None if _lists(body, self.model) else f"{base} answers, but does not list the model {self.model!r}"
 
     async def close(self) -> None:
         """Close all connections."""
@@ -127,18 +139,29 @@ class OpenAICompatible:
 
     async def _answer(self, call: Call) -> Output:
         _check_request(call)
-        with self._explained():
-            status, headers, body = await self._exchange(call)
+        region = self._region(call.region)
+        base = self._base(region)
+        with _explained(base):
+            status, headers, body = await self._exchange(call, base)
         if not 200 <= status < 300:
             raise failure(status, headers, body, remaining_seconds=call.remaining_seconds(), now=time.time())
         _check_answer(body)
-        return Output(body, region=self.region)
+        return Output(body, region=region)
 
-    async def _exchange(self, call: Call) -> tuple[int, Mapping[str, str], bytes]:
+    def _region(self, wanted: str | None) -> str | None:
+        """Where a call goes: whoever names no region means the usual one."""
+        return self.region if wanted is None else wanted
+
+    def _base(self, region: str | None) -> str:
+        if region not in self._bases:
+            raise EndpointBroken(f"model {self.model}: there is no url for the region {region}")
+        return self._bases[region]
+
+    async def _exchange(self, call: Call, base: str) -> tuple[int, Mapping[str, str], bytes]:
         """Send a request and read its response; leaving early, by any way, closes the connection."""
         request = orjson.dumps({**call.body, "model": self.model})
-        async with self._opened().post(
-            self._base + call.url, data=request, headers=_call_headers(call), allow_redirects=False
+        async with self._opened(base).post(
+            base + call.url, data=request, headers=_call_headers(call), allow_redirects=False
         ) as response:
             is_success = 200 <= response.status < 300
             body = await _read(response, ANSWER_BYTES if is_success else ERROR_BYTES)
@@ -146,23 +169,24 @@ class OpenAICompatible:
                 raise EndpointBroken(f"an answer of more than {ANSWER_BYTES} bytes")
             return response.status, response.headers, body
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _opened(self, base: str) -> aiohttp.ClientSession:
         if self._session is None:
-            raise EndpointFailed(f"{self._base}: the endpoint is not open")
+            raise EndpointFailed(f"{base}: the endpoint is not open")
         return self._session
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Say what a connection that fails tells of the endpoint."""
-        try:
-            yield
-        except (aiohttp.ClientResponseError, aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL) as error:
-            # From None: such an error holds the headers that were sent, and with them the key.
-            raise EndpointBroken(f"{self._base}: {type(error).__name__}") from None
-        except (aiohttp.ClientConnectorError, TimeoutError) as error:  # the only timeout here is the connection's
-            raise EndpointUnreachable(f"{self._base}: {type(error).__name__}: {error}") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise EndpointFailed(f"{self._base}: {type(error).__name__}: {error}") from None
+
+@contextmanager
+def _explained(base: str) -> Iterator[None]:
+    """Say what a connection that fails tells of the endpoint."""
+    try:
+        yield
+    except (aiohttp.ClientResponseError, aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL) as error:
+        # From None: such an error holds the headers that were sent, and with them the key.
+        raise EndpointBroken(f"{base}: {type(error).__name__}") from None
+    except (aiohttp.ClientConnectorError, TimeoutError) as error:  # the only timeout here is the connection's
+        raise EndpointUnreachable(f"{base}: {type(error).__name__}: {error}") from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise EndpointFailed(f"{base}: {type(error).__name__}: {error}") from None
 
 
 def _lists(body: bytes, model: str) -> bool:
@@ -174,16 +198,18 @@ def _lists(body: bytes, model: str) -> bool:
     return model in names or f"{model}:latest" in names
 
 
-def _first_address(model: str, url: str | None, urls: Mapping[str, str] | None) -> tuple[str | None, str]:
-    """The region and address to use, all of them checked."""
-    if urls and url is None:
-        for each in urls.values():
-            _check_url(each)
-        return next(iter(urls.items()))
-    if url is None or urls is not None:
+def _bases(model: str, url: str | None, urls: Mapping[str, str] | None) -> dict[str | None, str]:
+    """The address of each region, without ``/v1``; of an endpoint without regions, that of None."""
+    if (url is None) == (not urls):
         raise ConfigurationError(f"model {model!r}: say where it is by url, or by urls with a region for each")
-    _check_url(url)
-    return None, url
+    addresses = dict[str | None, str](urls.items()) if urls else {None: str(url)}
+    for region, address in addresses.items():
+        if region is not None and not _REGION.fullmatch(region):
+            raise ConfigurationError(
+                f"model {model!r}: region {region!r} is no name; use small letters, digits and hyphens"
+            )
+        _check_url(address)
+    return {region: address.rstrip("/").removesuffix("/v1") for region, address in addresses.items()}
 
 
 def _check_url(url: str) -> None:

@@ -236,6 +236,7 @@ class Stage:
                 None if target is None else parse_duration(target, field="target"),
                 limit_enforce,
                 isinstance(serves, CachedAnswer),
+                serves.regions if isinstance(serves, OpenAICompatible) else (),
             )
             tiers = [*self.tiers, Tier(settings, serves, _revision(serves, revision))]
             StageSettings(self.name, tuple(tier.settings for tier in tiers), (), answers=_answers(tiers))

@@ -1,4 +1,4 @@
-"""What other workers and operators say of breakers, passed on to the stages of this process.
+"""What other workers say of breakers, and operators of breakers and routes, passed on to the stages of this process.
 
 One view for all stages, because there is one topic of each kind for a pipeline. What cannot be read is counted and left out:
 whoever may write there is a worker or an operator, and one of a newer version must not silence the others. A word on a breaker
@@ -22,9 +22,10 @@ from prometheus_client import Counter
 from failsoft.kafka import ViewRecord
 from failsoft.policy.breaker_control import Control
 from failsoft.policy.errors import MalformedRecord
-from failsoft.policy.events import ControlSeen, Event, RegisterSeen, RegistersSeen, Tick
+from failsoft.policy.events import ControlSeen, Event, RegisterSeen, RegistersSeen, RouteSeen, Tick
 from failsoft.wire.control import BreakerControl, decode_control
 from failsoft.wire.register import decode_register
+from failsoft.wire.route import SaidRoute, decode_route
 
 log = structlog.get_logger("failsoft.breakers")
 
@@ -101,13 +102,17 @@ class BreakerNews:
         for record in records:
             try:
                 control = None if record.value is None else decode_control(record.value, record.headers)
+                said = decode_route(record.value, record.headers)
             except MalformedRecord as error:
                 self._malformed("control", record, error)
                 continue
-            feed = None if control is None else self._feeds.get(_stage_of(control.breaker))
+            subject = control.breaker if control is not None else said.route.endpoint if said is not None else ""
+            feed = self._feeds.get(_stage_of(subject))
             self._count("control", Heard.FOREIGN if feed is None else Heard.TAKEN)
             if feed is not None and control is not None:
                 self._pass_on(control, record, feed)
+            elif feed is not None and said is not None:
+                self._pass_on_route(said, feed)
 
     def _register(self, record: ViewRecord, age_seconds: float) -> RegisterSeen | None:
         try:
@@ -125,6 +130,19 @@ class BreakerNews:
         if ends_at > now:
             log.info("breaker_forced", breaker=said.breaker, force=said.force, who=said.who, seconds=ends_at - now)
         feed(ControlSeen(said.breaker, Control(said.force, record.appended_at, ends_at)))
+
+    def _pass_on_route(self, said: SaidRoute, feed: Callable[[Event], None]) -> None:
+        route = said.route
+        log.info(
+            "route_said",
+            endpoint=route.endpoint,
+            origin=route.origin,
+            target=route.target,
+            share=route.share,
+            epoch=route.epoch,
+            who=said.who,
+        )
+        feed(RouteSeen(route))
 
     def _count(self, kind: str, fate: Heard) -> None:
         self._heard.labels(kind, fate.value).inc()

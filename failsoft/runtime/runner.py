@@ -340,6 +340,7 @@ class StageRunner:
             headers={name: (value or b"").decode() for name, value in held.envelope.trace},
             window_ends_at=action.window_ends_at,
             clock=self._clock.monotonic,
+            region=action.region,
         )
         self._started[action.call_id] = (action.tier, self._clock.monotonic())
         self._calls.start(action.call_id, call)

@@ -1,6 +1,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -144,6 +145,14 @@ async def test_the_answer_s_bytes_are_handed_on_as_they_came(stub):
         output = await answer(endpoint)
     assert output.body == raw
     assert output.region == "eu"
+
+
+async def test_a_call_goes_to_the_region_that_it_names_and_the_answer_says_so(stub):
+    async with opened(OpenAICompatible("m", urls={"eu": "http://eu.invalid/v1", "us": stub.url})) as endpoint:
+        assert (await answer(endpoint, replace(call(), region="us"))).region == "us"
+        with pytest.raises(EndpointBroken, match="no url for the region mars"):
+            await answer(endpoint, replace(call(), region="mars"))
+    assert len(stub.paths) == 1
 
 
 async def test_an_endpoint_without_regions_names_none(stub):
@@ -394,4 +403,8 @@ def test_there_is_one_way_to_say_where_it_is(said):
 
 def test_the_representation_says_which_server():
     shown = repr(OpenAICompatible("m", urls={"eu": "http://host:1/v1"}, limit=3))
-    assert shown == "OpenAICompatible(model='m', url='http://host:1', region='eu', limit=3)"
+    assert shown == "OpenAICompatible(model='m', urls={'eu': 'http://host:1'}, limit=3)"
+    assert (
+        repr(OpenAICompatible("m", url="http://host:1/v1"))
+        == "OpenAICompatible(model='m', url='http://host:1', limit=8)"
+    )
