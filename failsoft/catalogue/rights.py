@@ -10,10 +10,13 @@ streams     reads roll-ups, writes what it makes of them, and reads that back wh
 reader      reads results; in no group, so that there is nothing to commit
 operator    creates topics and changes what is set on them, reads dead letters, breakers and degradation, looks at groups, writes
             controls
+replayer    reads dead letters, sends what was given up into its stage once more, and looks there for what it has sent already;
+            marks dead letters as handled
 ==========  =================================================================================================================
 
 Nobody is given what would undo the promises: no role deletes topics or records, only a worker commits for its group, and a
-producer cannot write into a later stage, nor a result. Operations imply others in Kafka: Read and Write imply Describe, Alter
+producer cannot write into a later stage, nor a result. A replayer can write into every stage, and reads what was asked: nobody
+needs that for anything else, so it is a role of its own. Operations imply others in Kafka: Read and Write imply Describe, Alter
 implies it too, AlterConfigs implies DescribeConfigs; an idempotent producer needs no right of its own since 2.8.
 """
 
@@ -23,6 +26,7 @@ from enum import StrEnum
 
 from failsoft.catalogue.catalogue import Catalogue
 from failsoft.catalogue.names import (
+    dead_letters_topic,
     group_name,
     pipeline_prefix,
     pipeline_topic,
@@ -44,6 +48,7 @@ class Role(StrEnum):
     STREAMS = "streams"
     READER = "reader"
     OPERATOR = "operator"
+    REPLAYER = "replayer"
 
 
 class Resource(StrEnum):
@@ -87,6 +92,8 @@ def _of_pipeline(catalogue: Catalogue, role: Role, pipeline: str) -> Iterable[Ri
             return _of_streams(catalogue, pipeline)
         case Role.OPERATOR:
             return _of_operators(catalogue, pipeline)
+        case Role.REPLAYER:
+            return _of_replayers(catalogue, pipeline)
 
 
 def _of_workers(catalogue: Catalogue, pipeline: str) -> Iterator[Right]:
@@ -113,6 +120,12 @@ def _of_operators(catalogue: Catalogue, pipeline: str) -> Iterator[Right]:
     yield Right(Resource.GROUP, group_name(pipeline, ""), ("Describe",), is_prefix=True)
     yield from _topics(_known(catalogue, pipeline, ("dead-letters", "breakers", "degradation")), "Read")
     yield from _topics(_known(catalogue, pipeline, ("controls",)), "Read", "Write")
+
+
+def _of_replayers(catalogue: Catalogue, pipeline: str) -> Iterator[Right]:
+    yield from _topics([dead_letters_topic(pipeline)], "Read", "Write")
+    for stage in catalogue.pipelines[pipeline]:
+        yield from _topics(catalogue.stage_topics(pipeline, stage).values(), "Read", "Write")
 
 
 def commands(wanted: Iterable[Right], principal: str) -> Iterator[str]:

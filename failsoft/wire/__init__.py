@@ -9,6 +9,8 @@ result             the one end of a request, for writers and for readers
 content_key        which requests ask for the same answer
 answer             an answer of the past, for the next owner of its partition
 dead_letter        records that were given up, as they came
+dead_letter_mark   what was done about them
+replay             the same records, sent once more
 rollup             what a worker tells of itself
 profile            how long calls took
 degradation        the ledger of how requests ended

@@ -26,6 +26,7 @@ from failsoft.wire.answer import ANSWER_TYPE
 from failsoft.wire.body import PartState
 from failsoft.wire.control import CONTROL_TYPE
 from failsoft.wire.dead_letter import DEAD_LETTER_TYPE
+from failsoft.wire.dead_letter_mark import MARK_TYPE, Deed
 from failsoft.wire.degradation import DEGRADATION_TYPE
 from failsoft.wire.envelope import REQUEST_TYPE
 from failsoft.wire.profile import PROFILE_TYPE
@@ -87,7 +88,7 @@ _REQUEST_HEADERS: Final = _object(
     {
         "ce_specversion": {"const": "1.0"},
         "ce_id": _text("with ce_source, the identity of the request; absent: its place in the log"),
-        "ce_source": _text("who sends, as a URI reference"),
+        "ce_source": _text("who sends, as a URI reference; /replay/<id of a result>: a dead letter's request, once more"),
         "ce_type": {
             "type": "string",
             "pattern": rf"^(?!failsoft\.)|^{REQUEST_TYPE.replace('.', chr(92) + '.')}$",
@@ -203,6 +204,21 @@ _DEAD_LETTER_HEADERS: Final = _object(
         "__connect.errors.offset",
         "__connect.errors.stage",
     ),
+)
+
+_MARK_HEADERS: Final = _object(
+    {
+        "type": {"const": MARK_TYPE},
+        "letter": {
+            "type": "string",
+            "format": "uuid",
+            "description": "the id of the dead letter; the record's key too",
+        },
+        "deed": _word(Deed, "what was done about it"),
+        "number": _integer("of the replay, from 1; of one that is dropped the last there was, or 0"),
+        "to": _text("the topic that the replay goes to"),
+    },
+    required=("type", "letter", "deed", "number"),
 )
 
 _ANSWER_HEADERS: Final = _object(
@@ -356,6 +372,12 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "A record that was given up",
         _DEAD_LETTER_HEADERS,
         {"description": "the original's, whatever it is"},
+    ),
+    "dead-letter-mark": _record(
+        "dead-letter-mark",
+        "What was done about a dead letter, among the dead letters",
+        _MARK_HEADERS,
+        {"type": "null"},
     ),
     "answer": _record(
         "answer",

@@ -58,6 +58,14 @@ def said(role: Role) -> set[str]:
             },
         ),
         (
+            Role.REPLAYER,
+            {
+                f"{operation} shop.{topic}"
+                for operation in ("Read", "Write")
+                for topic in ("find.interactive", "find.batch", "answer.interactive", "answer.batch", "dead-letters")
+            },
+        ),
+        (
             Role.OPERATOR,
             {
                 "Create shop.*", "Alter shop.*", "AlterConfigs shop.*", "Describe failsoft.shop.*",

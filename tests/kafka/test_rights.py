@@ -20,9 +20,12 @@ from failsoft.catalogue import Catalogue, Role, parse, rights
 from failsoft.kafka import Inbox, Outbox, ResultReader, admin
 from failsoft.kafka.connection import Connection
 from failsoft.policy.errors import EnvironmentFailure
+from failsoft.policy.outcome import Reason
 from failsoft.policy.request import Partition
-from failsoft.wire import RequestLine
+from failsoft.wire import RequestLine, dead_letter_mark
 from failsoft.wire.body import encode_request
+from failsoft.wire.dead_letter import DeadLetter, encode_dead_letter
+from failsoft.wire.dead_letter_mark import Mark, encode_mark
 from tests.kafka.authority import Authority
 from tests.kafka.conftest import Listener, until
 from tests.kafka.secured import secured_broker, speaking
@@ -242,6 +245,11 @@ ALLOWED = {
     ("worker", "write", "replies"),
     ("streams", "read", "outcomes"),
     *(("streams", deed, place) for deed in ("read", "write") for place in ("latency", "degradation")),
+    *(
+        ("replayer", deed, place)
+        for deed in ("read", "write")
+        for place in ("requests", "later requests", "dead letters")
+    ),
     ("operator", "read", "dead letters"),
     ("operator", "read", "breakers"),
     ("operator", "read", "degradation"),
@@ -321,6 +329,26 @@ async def test_the_commands_work_under_the_rights_of_those_who_give_them(guarded
     assert worker.returncode == 0, said
     planning = await run(guarded, Role.OPERATOR, tmp_path, "topics", "plan")
     assert b"nothing to do" in (await planning.communicate())[0]
+
+
+async def test_a_replayer_can_go_on_with_a_replay_that_was_cut_off_and_an_operator_can_look(
+    guarded: Guarded, tmp_path: Path
+):
+    (tmp_path / "topics.yaml").write_text(CATALOGUE_TEXT)
+    value = encode_request(RequestLine("a", "/v1/x", {"n": 1}))
+    letter = DeadLetter("solo.only.batch", 0, 7, "solo.only", Reason.POISON, "", "", b"k", value)
+    written = encode_dead_letter(letter)
+    begun = encode_mark(Mark(letter.id, dead_letter_mark.Deed.SENDING, 1, letter.topic))
+    for role, record in ((Role.WORKER, written), (Role.REPLAYER, begun)):
+        outbox = Outbox(guarded.by(role))
+        await outbox.start()
+        await outbox.send("solo.dead-letters", key=record.key, value=record.value, headers=record.headers)
+        await outbox.close()
+    replaying = await run(guarded, Role.REPLAYER, tmp_path, "dlq", "replay", "--pipeline", "solo")
+    said, problem = await replaying.communicate()
+    assert (replaying.returncode, b"1 replayed" in said) == (0, True), problem
+    looking = await run(guarded, Role.OPERATOR, tmp_path, "dlq", "list", "--all", "--pipeline", "solo")
+    assert b"replayed" in (await looking.communicate())[0]
 
 
 async def test_an_operator_can_plan_and_apply_with_the_rights_of_his_role(guarded: Guarded):

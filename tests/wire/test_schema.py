@@ -15,6 +15,7 @@ from failsoft.wire.answer import decode_answer, encode_answer
 from failsoft.wire.body import decode_output, decode_request, encode_output, encode_request
 from failsoft.wire.control import decode_control, encode_control
 from failsoft.wire.dead_letter import decode_dead_letter, encode_dead_letter
+from failsoft.wire.dead_letter_mark import decode_mark, encode_mark
 from failsoft.wire.degradation import decode_cell, encode_cell
 from failsoft.wire.envelope import Envelope, decode_headers, encode_request_headers
 from failsoft.wire.identity import result_id
@@ -168,6 +169,12 @@ def test_an_operator_s_word_is_decoded_and_written_again_as_it_was(path):
     assert encode_control(control) == record
 
 
+@pytest.mark.parametrize("path", examples("dead-letter-mark"))
+def test_a_mark_of_a_dead_letter_is_decoded_and_written_again_as_it_was(path):
+    record = as_record(json.loads(path.read_text()))
+    assert encode_mark(decode_mark(record.headers)) == record
+
+
 @pytest.mark.parametrize(
     ("kind", "change"),
     [
@@ -178,6 +185,8 @@ def test_an_operator_s_word_is_decoded_and_written_again_as_it_was(path):
         ("request", {"headers": {"content-type": "application/cloudevents+json"}}),
         ("result", {"headers": {"ce_outcome": "perhaps"}}),
         ("dead-letter", {"headers": {}}),
+        ("dead-letter-mark", {"headers": {}}),
+        ("dead-letter-mark", {"value": {}}),
         ("rollup", {"value": {"stage": "s", "endings": []}}),
         ("latency", {"value": {"stage": "s", "tier": "t", "region": "", "answers": {}, "cut": {}}}),
         ("degradation", {"value": {"stage": "s"}}),
