@@ -126,10 +126,10 @@ class Cluster:
 
 
 @asynccontextmanager
-async def new_cluster(bootstrap: str) -> AsyncIterator[Cluster]:
-    """Topics of their own, and a sender."""
+async def new_cluster(bootstrap: str, *topics: str) -> AsyncIterator[Cluster]:
+    """Topics of their own, these lines of a catalogue among them, and a sender."""
     name = f"test-{uuid4().hex[:8]}"
-    text = CATALOGUE.format(name=name)
+    text = CATALOGUE.format(name=name) + "".join(f"  {topic}\n" for topic in topics)
     catalogue, connection = parse(text), Connection(bootstrap)
     await admin.apply(connection, catalogue)
     outbox = Outbox(connection)

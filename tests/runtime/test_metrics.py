@@ -1,3 +1,5 @@
+from typing import Any
+
 from failsoft.policy.answer import Freshness, Gone
 from failsoft.policy.answers import AnswersConfig
 from failsoft.policy.breaker_settings import BreakerSettings
@@ -63,7 +65,7 @@ def test_answers_have_their_series_where_they_are_kept_before_anything_has_happe
     settings = StageSettings("answer", (LARGE, cached, APOLOGY), CLASSES, answers=AnswersConfig())
     metrics, plain = Metrics(), watched()[0]
     metrics.declare(settings, Driver(settings).machine)
-    series: list[tuple[str, dict[str, str]]] = [
+    series: list[tuple[str, dict[str, Any]]] = [
         *(("failsoft_answers_lookups_total", {"freshness": each}) for each in Freshness),
         *(("failsoft_answers_gone_total", {"reason": each}) for each in Gone),
         *(("failsoft_answers_kept_total", {"origin": each}) for each in ("call", "log")),
