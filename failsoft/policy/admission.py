@@ -111,6 +111,10 @@ class Admission:
         self.rate = 0.0
         self.shed: Counter[ClassName] = Counter()
 
+    def pressure(self, request_class: ClassName) -> float:
+        """How long everything before a new request of a class takes, over how long it may wait, as last seen."""
+        return self._lines[request_class].pressure
+
     def line_seen(self, request_class: ClassName, *, drain_seconds: float, slack_seconds: float, now: float) -> None:
         """Say what stands before a new request of a class, memory and log, and how long it may wait."""
         self._move(now)

@@ -155,6 +155,11 @@ class Breaker:
         """How this worker's own calls went in the last 30 s."""
         return self._window.counts(now=now)
 
+    @property
+    def unreached_in_a_row(self) -> int:
+        """How many calls in a row have not reached the endpoint, up to now."""
+        return self._unreachable
+
     def has_trouble(self, *, now: float) -> bool:
         """Whether it is not closed, or holds a call against the endpoint."""
         return self.is_holding_back or self.word.phase is not Phase.CLOSED or self._window.has_trouble(now=now)

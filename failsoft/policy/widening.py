@@ -98,38 +98,39 @@ class Cusum:
     """The detector: how much more often than usual a thing has happened of late.
 
     Attributes:
+        score: S.
         run: calls since the score left zero: those that speak for a change.
         was_zero: whether the score came back to zero since the flag was cleared.
     """
 
-    __slots__ = ("_down", "_limit", "_score", "_up", "run", "was_zero")
+    __slots__ = ("_down", "_limit", "_up", "run", "score", "was_zero")
 
     def __init__(self, config: WideningConfig) -> None:
         normal, changed = config.exceed_normal, config.exceed_changed
         self._up = math.log(changed / normal)
         self._down = math.log((1 - changed) / (1 - normal))
         self._limit = config.alarm_at
-        self._score = 0.0
+        self.score = 0.0
         self.run = 0
         self.was_zero = False
 
     @property
     def is_alarm(self) -> bool:
         """Whether it has happened too often to be chance."""
-        return self._score >= self._limit
+        return self.score >= self._limit
 
     def add(self, *, happened: bool) -> None:
         """Count one call."""
-        if not happened and not self._score:  # as nearly always
+        if not happened and not self.score:  # as nearly always
             self.run, self.was_zero = 0, True
             return
-        self._score = min(max(self._score + (self._up if happened else self._down), 0.0), self._limit)
-        self.run = self.run + 1 if self._score else 0
-        self.was_zero = self.was_zero or not self._score
+        self.score = min(max(self.score + (self._up if happened else self._down), 0.0), self._limit)
+        self.run = self.run + 1 if self.score else 0
+        self.was_zero = self.was_zero or not self.score
 
     def reset(self) -> None:
         """Begin again."""
-        self._score, self.run, self.was_zero = 0.0, 0, True
+        self.score, self.run, self.was_zero = 0.0, 0, True
 
 
 class Widening:
@@ -157,6 +158,11 @@ class Widening:
         self._shifted_at = math.inf
         self.spread = Spread.NORMAL
         self.width_ratio = self.mean_ratio = 1.0
+
+    @property
+    def score(self) -> float:
+        """S, from 0 to ``alarm_at``."""
+        return self._cusum.score
 
     @property
     def baseline_q95(self) -> float:

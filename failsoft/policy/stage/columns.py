@@ -118,6 +118,11 @@ class Columns:
     # What belongs to all of them.
 
     @property
+    def columns(self) -> Sequence[Dispatcher]:
+        """All of them."""
+        return self._columns
+
+    @property
     def waiting(self) -> Mapping[ClassName, int]:
         """How many wait for a permit, per class."""
         counts = dict.fromkeys(self._settings.by_class, 0)

@@ -22,6 +22,7 @@ from failsoft.policy.scheduling import SAFETY, Credits, Lane, spare_seconds
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage.calls import Windows
 from failsoft.policy.stage.endpoint import Endpoint, Ticket
+from failsoft.policy.stage.gates import Line
 from failsoft.policy.stage.work import Errand, LaneKey, Standing
 
 GRAIN_SECONDS = 0.001
@@ -123,6 +124,22 @@ class Dispatcher:
             for errand in lane.entries:
                 counts[errand.lane[0]] += 1
         return counts
+
+    @property
+    def columns(self) -> Sequence["Dispatcher"]:
+        """Itself alone."""
+        return (self,)
+
+    def first_in_line(self, *, now: float) -> Mapping[ClassName, Line]:
+        """Of each class that waits for the full tier: who has waited longest, against its patience."""
+        found: dict[ClassName, Line] = {}
+        for lane in self._lanes.values():
+            if lane.entries and self._allowed(lane.floor):
+                line = Line(lane.head.waited_seconds(now), self._terms(lane.head).patience)
+                known = found.get(lane.request_class)
+                if known is None or line.waited > known.waited:
+                    found[lane.request_class] = line
+        return found
 
     def backlog_seen(self, request_class: ClassName, records: int) -> None:
         """This many records of a class are still in the log."""

@@ -237,6 +237,10 @@ class Endpoint:
         """Pay for another execution of a request of this class."""
         return self._budget(request_class, now).try_withdraw(now=now)
 
+    def retries_left(self, request_class: ClassName, *, now: float) -> float:
+        """How many more executions of requests of a class are paid for."""
+        return self._budget(request_class, now).balance(now=now)
+
     def _budget(self, request_class: ClassName, now: float) -> RetryBudget:
         budget = self._budgets.get(request_class)
         if budget is None:

@@ -9,6 +9,7 @@ about *which* request a free permit takes, so the scheduler would have held all 
 record is a small ``Work`` that waits for an ``Errand``, and every event ends in the same dispatch.
 """
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -64,6 +65,7 @@ from failsoft.policy.stage.columns import dispatcher
 from failsoft.policy.stage.condition import Condition, Saved
 from failsoft.policy.stage.dispatcher import Start
 from failsoft.policy.stage.endings import Endings
+from failsoft.policy.stage.gates import Gate, gates_of_classes, gates_of_endpoint
 from failsoft.policy.stage.room import Room
 from failsoft.policy.stage.sharing import Sharing
 from failsoft.policy.stage.work import Errand, Standing, Work
@@ -220,6 +222,16 @@ class StageMachine:
         """Model tier -> how long its calls took that ended since this was last asked; tiers without any are left out."""
         taken = {end.settings.name: end.latency.take_untold() for end in self._dispatcher.usual}
         return {tier: profile for tier, profile in taken.items() if profile.samples}
+
+    @property
+    def gates(self) -> list[Gate]:
+        """How every gate stood at the last event; of several regions that with most of the requests."""
+        lines = [column.first_in_line(now=self._now) for column in self._dispatcher.columns]
+        before_tiers = (gates_of_endpoint(end, self._settings, now=self._now) for end in self._dispatcher.usual)
+        before_classes = gates_of_classes(
+            self._settings, admission=self._admission, room=self._room, oldest_age=self._oldest_age, lines=lines
+        )
+        return [*itertools.chain.from_iterable(before_tiers), *before_classes]
 
     # A record comes in.
 

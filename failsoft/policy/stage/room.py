@@ -42,6 +42,10 @@ class Room:
         work.is_follower = True
         self._count(work, 1)
 
+    def taken(self, request_class: ClassName) -> tuple[int, int]:
+        """How many records of a class are held, beside followers, and their bytes."""
+        return self._records[request_class], self._bytes[request_class]
+
     def left(self, request_class: ClassName) -> int:
         """How many more records of a class there is room for."""
         is_full = self._bytes[request_class] >= self._bytes_max or self._followers[request_class] >= FOLLOWERS_MAX
