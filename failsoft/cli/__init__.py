@@ -13,6 +13,7 @@ from failsoft.cli.predict import predict
 from failsoft.cli.results import results
 from failsoft.cli.run import run
 from failsoft.cli.simulate import simulate
+from failsoft.cli.streams import streams
 from failsoft.cli.submit import submit
 from failsoft.cli.worker import worker
 
@@ -31,5 +32,6 @@ app.command()(predict)
 app.command()(results)
 app.command()(run)
 app.command()(simulate)
+app.command()(streams)
 app.command()(submit)
 app.command()(worker)
