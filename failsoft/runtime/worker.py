@@ -25,6 +25,7 @@ import structlog
 from failsoft.catalogue import Catalogue, dead_letters_topic, pipeline_topic, results_topic
 from failsoft.kafka import Connection, Inbox, Outbox, View, cluster_is_whole, equal_partitions, partition_counts
 from failsoft.pipeline import Pipeline, Stage
+from failsoft.policy.answers import ENTRY_BYTES
 from failsoft.policy.errors import ConfigurationError, WorkerStuck
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.watchdog import WatchdogSettings
@@ -183,7 +184,7 @@ class _Worker:
             self.rollups.append(rollups)
             self._ending.code = UNFINISHED  # until it has drained
             inbox = self._inbox(stage, runner, clock, outbox, metrics)
-            await runner.start(inbox, answers=await self._answers(stage, runner, clock, outbox))
+            await runner.start(inbox, answers=await self._answers(stage, policy, runner, clock, outbox))
             self.runners.append(runner)
             self._inboxes.append(inbox)
             watchdog.watch(inbox.duties(), policy.watchdog, stage=stage.name)
@@ -238,9 +239,11 @@ class _Worker:
                 log.warning("latency_of_the_fleet_unknown", why="its topic cannot be read; it is taken in when it can")
         return prior
 
-    async def _answers(self, stage: Stage, runner: StageRunner, clock: Clock, outbox: Outbox) -> View | None:
+    async def _answers(
+        self, stage: Stage, policy: StageSettings, runner: StageRunner, clock: Clock, outbox: Outbox
+    ) -> View | None:
         """The log of answers; None where none are kept, or the catalogue has no topic for them."""
-        if not stage.keeps_answers:
+        if policy.answers is None:
             return None
         if "answers" not in self._catalogue.topics:
             log.info("answers_stay_within_this_worker", stage=stage.name, why="topics.yaml has no topic of answers")
@@ -254,6 +257,7 @@ class _Worker:
             take=runner.answers_seen,
             wall_clock=lambda: clock.wall() + outbox.clock_offset.seconds,
             numbers=(),
+            last_offsets=policy.answers.bytes_max // ENTRY_BYTES,  # more of them could not be kept
         )
 
     def _inbox(self, stage: Stage, runner: StageRunner, clock: Clock, outbox: Outbox, metrics: Metrics) -> Inbox:
