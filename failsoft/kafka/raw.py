@@ -2,9 +2,12 @@
 
 Consumers read results through :mod:`failsoft.kafka.results`, which shows each once. Whether that promise holds can only be
 told from the log itself, without the code that keeps it.
+
+A record whose headers are no UTF-8 cannot be read by this client: it is passed over, and said so.
 """
 
-from collections.abc import AsyncGenerator
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -13,6 +16,8 @@ from failsoft.kafka import private
 from failsoft.kafka.clients import close_consumer, connected_consumer, partition_counts
 from failsoft.kafka.connection import Connection
 from failsoft.kafka.results import POLL_MS, ResultRecord
+
+log = logging.getLogger(__name__)
 
 
 async def raw_records(connection: Connection, topic: str, *, since: float) -> AsyncGenerator[ResultRecord, None]:
@@ -36,13 +41,34 @@ async def raw_records(connection: Connection, topic: str, *, since: float) -> As
         consumer.assign(places)
         for place in places:
             consumer.seek(place, ends[place] if found[place] is None else found[place].offset)
+        undecodable: dict[TopicPartition, int] = {}
         while not _is_past(consumer, ends):
-            for place, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
+            for place, records in (await _fetch(consumer, undecodable)).items():
                 for record in records:
                     if record.offset < ends[place]:
                         yield _record(record)
     finally:
         await close_consumer(consumer)
+
+
+async def _fetch(
+    consumer: AIOKafkaConsumer, undecodable: dict[TopicPartition, int]
+) -> Mapping[TopicPartition, Sequence[Any]]:
+    """Read once, and go on behind a record that cannot be decoded when all before it have come, one by one."""
+    for place, offset in list(undecodable.items()):
+        position = private.position(consumer, place)
+        if position is not None and position >= offset:
+            del undecodable[place]
+            consumer.seek(place, offset + 1)
+    try:
+        return await consumer.getmany(timeout_ms=POLL_MS, max_records=1 if undecodable else None)  # type: ignore[no-any-return]  # no types
+    except UnicodeDecodeError:  # aiokafka gives up all that it has fetched
+        found = private.undecodable(consumer)
+        if not found:
+            raise
+        undecodable |= found
+        log.warning("records that cannot be decoded are passed over, at %s", sorted(found.items()))
+        return {}
 
 
 def _is_past(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
