@@ -22,6 +22,8 @@ from failsoft.runtime.announcer import Said
 from failsoft.runtime.answer_log import Read, Written
 from failsoft.runtime.breaker_news import Heard
 from failsoft.runtime.conditions import Conditions
+from failsoft.runtime.gates import Gates
+from failsoft.runtime.publisher import RecordKind
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """Doubling, as OpenTelemetry's GenAI conventions have them."""
@@ -97,8 +99,15 @@ class Metrics:
         self._declare_duties("", [DutyKind.SEND])
         self.producers_replaced = Counted("failsoft_producers_replaced", "Producers that could not heal")
         r.register(self.producers_replaced)
-        self._conditions = Conditions()
+        self.records_refused = Counter(
+            "failsoft_records_refused",
+            "Records that the broker would not take, by what they were",
+            ["stage", "record"],
+            registry=r,
+        )
+        self._conditions, self._gates = Conditions(), Gates()
         r.register(self._conditions)
+        r.register(self._gates)
 
     def declare(self, settings: StageSettings, machine: StageMachine) -> None:
         """Put every label value of a stage there, at zero: an absent series cannot be told from a broken one.
@@ -106,6 +115,9 @@ class Metrics:
         What waits, what is in flight and how endpoints stand is read from the machine at each scrape.
         """
         self._conditions.watch(settings, machine)
+        self._gates.watch(settings.name, machine)
+        for kind in RecordKind:
+            self.records_refused.labels(settings.name, kind.value)
         for fate in Written if settings.answers is not None else ():
             self.answers_written.labels(settings.name, fate.value)
         for read in Read if settings.answers is not None else ():

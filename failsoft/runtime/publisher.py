@@ -10,8 +10,9 @@ offset uncommitted, and is tried again until the topic is mended; each attempt i
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from enum import StrEnum
 from typing import Any
 
 import structlog
@@ -54,6 +55,14 @@ MESSAGES = {
 """What a result without an answer tells people; the reason is for machines."""
 
 
+class RecordKind(StrEnum):
+    """What a record is that a topic may not take: a label of metrics."""
+
+    RESULT = "result"
+    DEAD_LETTER = "dead_letter"
+    REPLY = "reply"
+
+
 class Publisher:
     """Publishes the ends of one stage.
 
@@ -63,16 +72,25 @@ class Publisher:
         stage: whose dead letters they are.
         reply_topics: where replies may go.
         clock: for the result's time.
+        refused: is told of each attempt that a topic refuses although nothing is wrong with the record.
     """
 
     def __init__(
-        self, outbox: OutboxPort, *, pipeline: str, stage: str, reply_topics: frozenset[str], clock: Clock
+        self,
+        outbox: OutboxPort,
+        *,
+        pipeline: str,
+        stage: str,
+        reply_topics: frozenset[str],
+        clock: Clock,
+        refused: Callable[[RecordKind], None],
     ) -> None:
         self._outbox = outbox
         self._pipeline = pipeline
         self._stage = stage
         self._reply_topics = reply_topics
         self._clock = clock
+        self._refused = refused
 
     async def publish(self, held: Held, ending: Ending, end: End, *, shared_with: Identity | None = None) -> Ending:
         """Publish the end of a record and return when it is acknowledged.
@@ -88,24 +106,25 @@ class Publisher:
         """
         if ending.dead_letter:
             letter = encode_dead_letter(self._dead_letter(held, ending.reason))
-            await self._send_until_taken(dead_letters_topic(self._pipeline), letter)
+            await self._send_until_taken(RecordKind.DEAD_LETTER, dead_letters_topic(self._pipeline), letter)
         ending, record = self._result(held, ending, end, shared_with)
         try:
             await self._send(results_topic(self._pipeline), record)
         except RecordRefused:
             ending, record = self._unusable(held, ending)
-            await self._send_until_taken(results_topic(self._pipeline), record)
+            await self._send_until_taken(RecordKind.RESULT, results_topic(self._pipeline), record)
         await self._reply(held, record)
         return ending
 
     async def _send(self, topic: str, record: Record) -> None:
         await self._outbox.send(topic, key=record.key, value=record.value, headers=record.headers)
 
-    async def _send_until_taken(self, topic: str, record: Record) -> None:
+    async def _send_until_taken(self, kind: RecordKind, topic: str, record: Record) -> None:
         while True:
             try:
                 return await self._send(topic, record)
             except RecordRefused as error:
+                self._refused(kind)
                 log.error("topic_refuses", topic=topic, error=str(error), next_attempt_seconds=REFUSED_SECONDS)
             await asyncio.sleep(REFUSED_SECONDS)
 
@@ -117,6 +136,7 @@ class Publisher:
             async with asyncio.timeout(REPLY_SECONDS):
                 await self._send(topic, record)
         except (TimeoutError, RecordRefused):
+            self._refused(RecordKind.REPLY)
             log.warning("reply_lost", topic=topic)
 
     def _result(self, held: Held, ending: Ending, end: End, shared_with: Identity | None) -> tuple[Ending, Record]:

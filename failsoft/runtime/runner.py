@@ -113,6 +113,7 @@ class StageRunner:
             stage=stage.name,
             reply_topics=frozenset(catalogue.reply_topics),
             clock=clock,
+            refused=lambda kind: metrics.records_refused.labels(stage.name, kind.value).inc(),
         )
         self._answer_log: AnswerLog | None = None
         self._heard: Output | None = None

@@ -108,21 +108,27 @@ class Stand:
     inbox: FakeInbox
     outbox: FakeOutbox
     clock: Clock
+    metrics: Metrics
     offset: int = 0
 
     @classmethod
     async def of(cls, pipeline: Pipeline) -> "Stand":
-        outbox, inbox, clock = FakeOutbox(), FakeInbox(), Clock()
+        outbox, inbox, clock, metrics = FakeOutbox(), FakeInbox(), Clock(), Metrics()
         runner = StageRunner(
             pipeline.stages["work"],
             catalogue=CATALOGUE,
             outbox=outbox,
             clock=clock,
-            metrics=Metrics(),
+            metrics=metrics,
         )
         await runner.start(inbox)
         runner.assigned({Partition(name, 0): Progress(0) for name in CATALOGUE.classes}, 1, 1.0)
-        return cls(runner, inbox, outbox, clock)
+        return cls(runner, inbox, outbox, clock, metrics)
+
+    def refused(self, record: str) -> float | None:
+        """How many records of a kind the metrics say were refused."""
+        where = {"stage": "work", "record": record}
+        return self.metrics.registry.get_sample_value("failsoft_records_refused_total", where)
 
     def send(
         self,

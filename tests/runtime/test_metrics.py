@@ -10,6 +10,7 @@ from failsoft.policy.settings import StageSettings, TierSettings
 from failsoft.policy.widening import Spread
 from failsoft.runtime.answer_log import Read, Written
 from failsoft.runtime.metrics import Metrics
+from failsoft.runtime.publisher import RecordKind
 from tests.policy.driver import APOLOGY, CLASSES, Driver
 
 LARGE = TierSettings("large", 1, limit=4, expected_seconds=0.2)
@@ -78,6 +79,25 @@ def test_answers_have_their_series_where_they_are_kept_before_anything_has_happe
         where = {"stage": "answer", **{label: str(value) for label, value in labels.items()}}
         assert metrics.registry.get_sample_value(name, where) == 0.0, name
         assert plain.registry.get_sample_value(name, where) is None, name
+
+
+def test_every_gate_shows_its_figure_beside_its_threshold():
+    metrics, driver = watched()
+    fail(driver, Verdict.UNREACHABLE, times=4)
+    families = {family.name: family for family in metrics.registry.collect()}
+    values, thresholds = families["failsoft_gate_value"].samples, families["failsoft_gate_threshold"].samples
+    assert [sample.labels for sample in values] == [sample.labels for sample in thresholds]
+    assert len(values) == len(driver.machine.gates)
+    where = {**PLACE, "gate": "breaker_unreached", "class": ""}
+    assert metrics.registry.get_sample_value("failsoft_gate_value", where) == 4.0
+    assert metrics.registry.get_sample_value("failsoft_gate_threshold", where) == 5.0
+
+
+def test_records_that_a_topic_may_refuse_have_their_series_before_one_does():
+    metrics, _ = watched()
+    for kind in RecordKind:
+        where = {"stage": "answer", "record": kind.value}
+        assert metrics.registry.get_sample_value("failsoft_records_refused_total", where) == 0.0
 
 
 def test_an_opened_breaker_shows_as_open_and_as_one_trip():

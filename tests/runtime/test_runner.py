@@ -131,6 +131,7 @@ async def test_a_dead_letter_that_the_topic_refuses_is_tried_again_and_nothing_o
     await stand.settle(60.0)
     assert [topic for topic, *_ in stand.outbox.sent] == ["demo.dead-letters", "demo.results"]
     assert stand.inbox.committed == [{HEAD: (1, 1)}]
+    assert stand.refused("dead_letter") == 3
     await stand.runner.close()
 
 
@@ -142,6 +143,7 @@ async def test_a_result_that_the_topic_refuses_at_any_size_is_tried_again():
     await stand.settle(60.0)
     assert [(r.outcome, r.reason) for r in stand.outbox.results()] == [(Outcome.FAILED, Reason.ANSWER_UNUSABLE)]
     assert stand.inbox.committed == [{HEAD: (1, 1)}]
+    assert stand.refused("result") == 3
     await stand.runner.close()
 
 
@@ -152,6 +154,7 @@ async def test_an_answer_that_the_broker_refuses_ends_as_failed():
     stand.send()
     await stand.settle(2.0)
     assert [(r.outcome, r.reason) for r in stand.outbox.results()] == [(Outcome.FAILED, Reason.ANSWER_UNUSABLE)]
+    assert stand.refused("result") == 0
     await stand.runner.close()
 
 
