@@ -16,6 +16,7 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,6 +30,8 @@ from failsoft.policy.answers import ENTRY_BYTES
 from failsoft.policy.errors import ConfigurationError, WorkerStuck
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.watchdog import WatchdogSettings
+from failsoft.runtime.breaker_news import SharedClock
+from failsoft.runtime.breaker_sharing import BreakerSharing, Take
 from failsoft.runtime.clock import Clock
 from failsoft.runtime.clock_probe import measure_clock
 from failsoft.runtime.configuration import configure, resize_endpoints
@@ -55,6 +58,8 @@ SESSION_SECONDS = 6.0
 """After how long others take over from a worker that died."""
 JOIN_SECONDS = 10.0
 """A join waits for members that died, which takes a session timeout; longer than that it says nothing of this worker."""
+SHARED_KINDS = ("breakers", "controls")
+"""Topics that a worker wants if the catalogue has them."""
 PROBE_SECONDS = 3.0
 """To ask whether the cluster is whole. One that takes longer is not."""
 
@@ -141,6 +146,7 @@ class _Worker:
         self.rollups: list[RollUps] = []
         self._inboxes: list[Inbox] = []
         self._watchdog: Watchdog | None = None
+        self._breakers: BreakerSharing | None = None
         self._views: list[View] = []
         self._catalogue = catalogue
         self._connection = connection
@@ -154,7 +160,8 @@ class _Worker:
         clock, metrics, process = Clock(), Metrics(), uuid4().hex
         written = [results_topic(pipeline), dead_letters_topic(pipeline), pipeline_topic(pipeline, "outcomes")]
         # A send to a topic that is not there would wait for half a minute before it says so.
-        await partition_counts(self._connection, [*written, *self._catalogue.reply_topics])
+        shared_topics = [pipeline_topic(pipeline, kind) for kind in SHARED_KINDS if kind in self._catalogue.topics]
+        await partition_counts(self._connection, [*written, *shared_topics, *self._catalogue.reply_topics])
         outbox = Outbox(self._connection, wall_clock=clock.wall)
         await outbox.start()
         made: list[StageRunner] = []
@@ -164,7 +171,10 @@ class _Worker:
         watchdog = self._watchdog = Watchdog(metrics, is_cluster_whole=self._whole(stages))
         watchdog.watch([outbox.duty()], shared)
         metrics.producers_replaced.read = lambda: outbox.replaced
-        prior = await self._fleet_prior(pipeline, clock, outbox)
+        breakers = self._breakers = self._sharing(stages, process, clock, outbox, metrics)
+        self._closing.push_async_callback(breakers.close)
+        view_of = partial(self._view, clock=clock, outbox=outbox)
+        prior, _ = await asyncio.gather(self._fleet_prior(pipeline, clock, outbox), breakers.start(view_of))
         for stage, policy in zip(stages, policies, strict=True):
             resize_endpoints(stage, policy)
             runner = StageRunner(
@@ -176,9 +186,11 @@ class _Worker:
                 settings=policy,
                 process=process,
                 observer=_observer(self._settings.history, process, stage, clock, outbox),
+                announce=breakers.announce,
             )
             made.append(runner)
             prior.attach(stage, runner.feed)
+            breakers.attach(stage.name, runner.feed)
             rollups = RollUps(pipeline=pipeline, process=process, take=runner.take_rollup, outbox=outbox)
             rollups.start()
             self.rollups.append(rollups)
@@ -203,10 +215,10 @@ class _Worker:
 
     def failures(self) -> list[Coroutine[None, None, None]]:
         """Each ends on what broke or stopped a part, and not before."""
-        if self._watchdog is None:
+        if self._watchdog is None or self._breakers is None:
             raise ValueError("not started")
         parts: list[StageRunner | RollUps | View] = [*self.runners, *self.rollups, *self._views]
-        return [self._watchdog.run(), *(part.failed() for part in parts)]
+        return [self._watchdog.run(), self._breakers.keep_time(), *(part.failed() for part in parts)]
 
     async def _joined(self) -> None:
         """Wait until the groups have answered, but not for long."""
@@ -223,18 +235,34 @@ class _Worker:
         topics |= {topic for stage in stages for topic in self._catalogue.stage_topics(pipeline, stage.name).values()}
         return lambda: cluster_is_whole(self._connection, topics, PROBE_SECONDS)
 
+    def _sharing(
+        self, stages: Sequence[Stage], process: str, clock: Clock, outbox: Outbox, metrics: Metrics
+    ) -> BreakerSharing:
+        for kind in SHARED_KINDS:
+            if kind not in self._catalogue.topics:
+                log.info("breakers_are_not_shared_in_full", why=f"topics.yaml has no topic of {kind}")
+        return BreakerSharing(
+            stages[0].pipeline,
+            stages=[stage.name for stage in stages],
+            kinds=self._catalogue.topics,
+            process=process,
+            outbox=outbox,
+            clock=SharedClock(clock.monotonic, *_broker_clock(clock, outbox)),
+            metrics=metrics,
+        )
+
+    def _view(self, topic: str, take: Take, *, clock: Clock, outbox: Outbox) -> View:
+        broker_clock, _ = _broker_clock(clock, outbox)
+        view = View(self._connection, topic, take=take, wall_clock=broker_clock)
+        self._views.append(view)
+        return view
+
     async def _fleet_prior(self, pipeline: str, clock: Clock, outbox: Outbox) -> FleetPrior:
         """The fleet's latency, as far as it is read within a few seconds; without it stages know what they measure."""
         prior = FleetPrior()
         if "latency" in self._catalogue.topics:
-            view = View(
-                self._connection,
-                pipeline_topic(pipeline, "latency"),
-                take=prior.take,
-                wall_clock=lambda: clock.wall() + outbox.clock_offset.seconds,
-            )
+            view = self._view(pipeline_topic(pipeline, "latency"), prior.take, clock=clock, outbox=outbox)
             await view.start()
-            self._views.append(view)
             if not await view.caught_up():
                 log.warning("latency_of_the_fleet_unknown", why="its topic cannot be read; it is taken in when it can")
         return prior
@@ -271,6 +299,11 @@ class _Worker:
             wall_clock=lambda: clock.wall() + outbox.clock_offset.seconds,
             on_deleted=lambda name, count: metrics.lost_by_operator.labels(stage.name, name).inc(count),
         )
+
+
+def _broker_clock(clock: Clock, outbox: Outbox) -> tuple[Callable[[], float], Callable[[], float]]:
+    """The broker's clock as far as it is known, and how far that may be from the truth; both in seconds."""
+    return lambda: clock.wall() + outbox.clock_offset.seconds, lambda: outbox.clock_offset.uncertainty_seconds
 
 
 async def _drained(runners: Sequence[StageRunner], seconds: float) -> bool:
