@@ -9,7 +9,7 @@ worker      reads requests, commits how far it is, writes ends: results, dead le
 streams     reads roll-ups, writes what it makes of them, and reads that back where it takes over
 reader      reads results; in no group, so that there is nothing to commit
 operator    creates topics and changes what is set on them, reads dead letters, breakers and degradation, looks at groups, writes
-            controls
+            controls and drills; a runbook that checks what is served needs the role reader besides
 replayer    reads dead letters, sends what was given up into its stage once more, and looks there for what it has sent already;
             marks dead letters as handled
 ==========  =================================================================================================================
@@ -119,7 +119,7 @@ def _of_operators(catalogue: Catalogue, pipeline: str) -> Iterator[Right]:
     yield Right(Resource.TOPIC, pipeline_prefix(pipeline), ("Create", "Alter", "AlterConfigs"), is_prefix=True)
     yield Right(Resource.GROUP, group_name(pipeline, ""), ("Describe",), is_prefix=True)
     yield from _topics(_known(catalogue, pipeline, ("dead-letters", "breakers", "degradation")), "Read")
-    yield from _topics(_known(catalogue, pipeline, ("controls",)), "Read", "Write")
+    yield from _topics(_known(catalogue, pipeline, ("controls", "drills")), "Read", "Write")
 
 
 def _of_replayers(catalogue: Catalogue, pipeline: str) -> Iterator[Right]:

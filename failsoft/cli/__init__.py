@@ -2,7 +2,7 @@
 
 import typer
 
-from failsoft.cli import config, dlq, topics
+from failsoft.cli import config, dlq, failover, topics
 from failsoft.cli.broker import broker
 from failsoft.cli.check_history import check_history
 from failsoft.cli.demo import demo
@@ -21,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 """`failsoft`, the console script."""
 app.add_typer(config.app, name="config")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(failover.app, name="failover")
 app.add_typer(topics.app, name="topics")
 app.command()(broker)
 app.command()(check_history)

@@ -22,6 +22,7 @@ topics:
   latency:      {config: {cleanup.policy: compact}}
   degradation:  {config: {cleanup.policy: compact}}
   controls:     {config: {cleanup.policy: compact}}
+  drills:       {config: {cleanup.policy: compact}}
 reply_topics: [for-app]
 """)
 
@@ -70,7 +71,7 @@ def said(role: Role) -> set[str]:
             {
                 "Create shop.*", "Alter shop.*", "AlterConfigs shop.*", "Describe failsoft.shop.*",
                 "Read shop.dead-letters", "Read shop.breakers", "Read shop.degradation",
-                "Read shop.controls", "Write shop.controls",
+                "Read shop.controls", "Write shop.controls", "Read shop.drills", "Write shop.drills",
             },
         ),
     ],

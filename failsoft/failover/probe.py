@@ -1,0 +1,123 @@
+"""Measures what a runbook asks for: by canary calls, and by what the log says of the requests and breakers of production."""
+
+import asyncio
+import math
+from collections.abc import Mapping
+
+from failsoft.catalogue import results_topic
+from failsoft.endpoints import OpenAICompatible
+from failsoft.failover.breakers_read import is_holding_back
+from failsoft.failover.canaries import Canaries, read_canaries
+from failsoft.failover.checks import GLANCES, Check, CheckName, findings
+from failsoft.failover.ports import ClockPort, Seen
+from failsoft.failover.runbook import Runbook
+from failsoft.kafka import Connection
+from failsoft.kafka.results import ResultReader
+from failsoft.policy.errors import FailsoftError, MalformedRecord
+from failsoft.policy.outcome import Outcome
+from failsoft.wire.result import decode_result
+
+GLANCE_SECONDS = 5.0
+"""How often what costs nothing is looked at while a share is held: a sick region is left after as long as a breaker is open."""
+QUANTILE = 0.95
+
+
+class Probe:
+    """Measures one endpoint.
+
+    Args:
+        runbook: whose.
+        endpoint: of it; it has to be open.
+        connection: where the cluster is.
+        clock: as near to the broker's as is known.
+    """
+
+    def __init__(
+        self, runbook: Runbook, endpoint: OpenAICompatible, *, connection: Connection, clock: ClockPort
+    ) -> None:
+        self._runbook = runbook
+        self._endpoint = endpoint
+        self._connection = connection
+        self._clock = clock
+        self._canaries = Canaries(read_canaries(runbook), endpoint, tier=runbook.tier)
+
+    async def look(self, checks: tuple[Check, ...], *, hold_seconds: float, known: Mapping[str, str]) -> Seen:
+        """Measure, at the end of this time, or as soon as a glance shows that one of them fails."""
+        began_at = self._clock.wall()
+        early = await self._hold(checks, hold_seconds)
+        if early:
+            return Seen(early)
+        figures: dict[CheckName, float | None] = {}
+        answers: dict[str, str] = {}
+        names = {check.name for check in checks}
+        if names & {CheckName.AGREEMENT, CheckName.P95}:
+            agreement, p95, answers = await self._ask(known)
+            figures |= {CheckName.AGREEMENT: agreement, CheckName.P95: p95}
+        for check in checks:
+            if check.name not in figures:
+                figures[check.name] = await self._measure(check, since=began_at)
+        return Seen(figures, answers)
+
+    async def _hold(self, checks: tuple[Check, ...], seconds: float) -> dict[CheckName, float | None]:
+        """Wait, and glance now and then; the figures of a glance that shows that it is over, else none."""
+        glances = tuple(check for check in checks if check.name in GLANCES)
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        while (left := until - clock()) > 0:
+            await asyncio.sleep(min(left, GLANCE_SECONDS))
+            figures = {check.name: await self._measure(check, since=0.0) for check in glances}
+            if not all(found.passed for found in findings(glances, figures, at="")):
+                return figures
+        return {}
+
+    async def _measure(self, check: Check, *, since: float) -> float | None:
+        match check.name:
+            case CheckName.REACHABLE:
+                return float(await self._is_reachable())
+            case CheckName.BREAKERS:
+                return float(await self._is_holding_back())
+            case CheckName.CAPACITY:
+                return float(await self._canaries.answered_at_once(self._runbook.target, int(check.bound)))
+            case CheckName.SERVED:
+                return await self._served(since)
+            case CheckName.AGREEMENT | CheckName.P95:
+                raise ValueError(f"{check.name} is measured with the canaries")
+
+    async def _is_reachable(self) -> bool:
+        try:
+            return await self._endpoint.check_region(self._runbook.target) is None
+        except FailsoftError:
+            return False
+
+    async def _is_holding_back(self) -> bool:
+        runbook = self._runbook
+        return await is_holding_back(
+            self._connection, runbook.pipeline, runbook.endpoint, runbook.target, now=self._clock.wall()
+        )
+
+    async def _ask(self, known: Mapping[str, str]) -> tuple[float | None, float | None, dict[str, str]]:
+        """Ask both regions: how far they agree, how fast the target is, and what the origin says."""
+        said, _ = await self._canaries.ask(self._runbook.origin)
+        found, seconds = await self._canaries.ask(self._runbook.target)
+        expected = {name: {each.get(name) for each in (known, said)} - {None} for name in {*known, *said}}
+        agreeing = [found.get(name) in digests for name, digests in expected.items()]
+        agreement = sum(agreeing) / len(agreeing) if agreeing else None
+        p95 = sorted(seconds)[math.ceil(QUANTILE * len(seconds)) - 1]
+        return agreement, None if math.isinf(p95) else p95, said
+
+    async def _served(self, since: float) -> float | None:
+        """Which part of the requests that ended since then ended ok; what was the sender's own fault does not count."""
+        reader = ResultReader(self._connection, results_topic(self._runbook.pipeline), start=since, until_end=True)
+        await reader.start()
+        ok = ended = 0
+        try:
+            async for record in reader.records():
+                try:
+                    outcome = decode_result(record.headers, record.value).outcome
+                except MalformedRecord:
+                    continue  # no result of ours
+                ended += outcome is not Outcome.INVALID
+                ok += outcome is Outcome.OK
+        finally:
+            await reader.stop()
+        return ok / ended if ended else None
