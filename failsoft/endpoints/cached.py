@@ -1,7 +1,8 @@
 """An answer of the past, where no model can be in time: a tier that takes no call, and has something to say only sometimes.
 
 Declaring it is what makes a stage keep answers at all. They then also serve equal requests while they are fresh, and for a while
-longer while the model is asked again (:mod:`failsoft.policy.answers` has the rule); this tier is the last resort, level 3.
+longer while the model is asked again (:mod:`failsoft.policy.answers` has the rule); this tier is the last resort, level 3. Where
+topics.yaml has a topic of answers, workers share them.
 
 It is no :class:`~failsoft.endpoints.endpoint.Endpoint`, as :class:`~failsoft.endpoints.constant.Constant` is none.
 """
