@@ -34,6 +34,8 @@ log = structlog.get_logger("failsoft.answers")
 
 SEND_SECONDS = 5.0
 """For one answer: as for replies, it gates nothing, so it must not pile up."""
+LAST_SECONDS = 1.0
+"""For what is under way when the worker ends: as its results have it."""
 UNDER_WAY_BYTES = 8 * 1024 * 1024
 """Of answers being sent. At 2 KiB that is 4,000, more than one worker gives in the 30 ms that an acknowledgement takes."""
 
@@ -153,11 +155,8 @@ class AnswerLog:
         await self._view.failed()
 
     async def close(self) -> None:
-        """Read no more, and wait for nothing that is under way."""
-        await self._view.stop()
-        for task in self._sending:
-            task.cancel()
-        await asyncio.gather(*self._sending, return_exceptions=True)
+        """Read no more; what is under way has a second left."""
+        await asyncio.gather(self._view.stop(), self._finish_sending())
 
     def _encoded(self, answer: Answer, output: Output) -> Record:
         level, revision = self._tiers[answer.tier]
@@ -176,6 +175,13 @@ class AnswerLog:
             body=output.body,
         )
         return encode_answer(logged, pipeline=self._stage.pipeline)
+
+    async def _finish_sending(self) -> None:
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=LAST_SECONDS)
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
 
     async def _send(self, record: Record, number: int) -> None:
         try:

@@ -176,11 +176,10 @@ class StageRunner:
             self._wakeup.cancel()
         if self._committing is not None:
             self._committing.cancel()
-        if self._inbox is not None:
-            await self._inbox.stop()
+        inbox = [self._inbox.stop()] if self._inbox is not None else []
+        answers = [self._answer_log.close()] if self._answer_log is not None else []
+        await asyncio.gather(*inbox, *answers)
         await self._calls.close()
-        if self._answer_log is not None:
-            await self._answer_log.close()
         self._failure.cancel()
         for task in self._publishing:
             task.cancel()

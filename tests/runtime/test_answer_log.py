@@ -158,11 +158,23 @@ def test_the_view_follows_the_partitions_of_all_classes_and_ends_with_the_worker
         stand.log.gain([Partition(name, number) for name in ("interactive", "batch") for number in (1, 2)])
         stand.log.lose([Partition("interactive", 2), Partition("batch", 2)])
         assert stand.view.numbers == {1}
-        stand.outbox.gate.clear()
-        stand.write()
         await stand.log.close()
         assert stand.view.is_stopped
-        assert stand.log._sending == set()
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize(("answers_after", "fate"), [(0.5, Written.WRITTEN), (1.5, None)])
+def test_what_is_under_way_when_the_worker_ends_has_a_second_left(answers_after, fate):
+    async def main() -> None:
+        stand = Stand()
+        stand.outbox.gate.clear()
+        stand.write()
+        asyncio.get_running_loop().call_later(answers_after, stand.outbox.gate.set)
+        began_at = asyncio.get_running_loop().time()
+        await stand.log.close()
+        assert asyncio.get_running_loop().time() - began_at == min(answers_after, 1.0)
+        assert stand.fate(Written.WRITTEN) == (fate is Written.WRITTEN)
 
     run_in_virtual_time(main())
 
