@@ -29,9 +29,10 @@ def parse(arguments: list[str]) -> None:
     command.make_context("failsoft", list(arguments))
 
 
-def test_there_are_the_services_that_a_trial_needs_and_the_browser_only_on_request():
-    assert SERVICES.keys() == {"broker", "topics", "model-server", "worker", "ui"}
-    assert {name for name, service in SERVICES.items() if "profiles" in service} == {"ui"}
+def test_there_are_the_services_that_a_trial_needs_and_what_one_looks_at_them_with_only_on_request():
+    on_request = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert SERVICES.keys() - on_request.keys() == {"broker", "topics", "model-server", "worker"}
+    assert on_request == {"ui": ["ui"], "prometheus": ["observability"], "grafana": ["observability"]}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -97,6 +98,41 @@ def test_the_browser_knows_the_brokers_address_and_no_unknown_setting():
     environment = SERVICES["ui"]["environment"]
     assert environment.keys() == UI_SETTINGS
     assert environment["KAFKA_CLUSTERS_0_BOOTSTRAPSERVERS"] == "broker:19092"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_a_service_mounts_is_there(name):
+    for volume in SERVICES[name].get("volumes", []):
+        source, _, _ = volume.partition(":")
+        assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
+
+
+def test_prometheus_asks_every_worker_where_it_answers_and_reads_rules_that_it_mounts():
+    [mounted] = [each for each in SERVICES["prometheus"]["volumes"] if each.startswith(".")]
+    source, target, mode = mounted.split(":")
+    assert (target, mode) == ("/etc/prometheus", "ro")
+    settings = yaml.safe_load((ROOT / source / "prometheus.yml").read_text())
+    assert all((ROOT / source / file).exists() for file in settings["rule_files"])
+    [job] = settings["scrape_configs"]
+    [found] = job["dns_sd_configs"]
+    assert found["names"] == ["worker"]
+    command = SERVICES["worker"]["command"]
+    assert command[command.index("--port") + 1] == str(found["port"])
+
+
+def test_the_board_asks_the_prometheus_of_this_file_and_lies_where_its_provider_looks():
+    provisioning, boards = (each.split(":")[0] for each in SERVICES["grafana"]["volumes"])
+    [source] = yaml.safe_load((ROOT / provisioning / "datasources/prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    [provider] = yaml.safe_load((ROOT / provisioning / "dashboards/failsoft.yml").read_text())["providers"]
+    assert f"{boards}:{provider['options']['path']}:ro" in SERVICES["grafana"]["volumes"]
+    assert (ROOT / boards / "failsoft.json").exists()
+
+
+def test_nobody_is_asked_for_a_password_and_nobody_may_change_the_board():
+    environment = SERVICES["grafana"]["environment"]
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert not [name for name in environment if "PASSWORD" in name]
 
 
 def test_the_worker_has_the_time_that_draining_takes():

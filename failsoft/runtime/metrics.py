@@ -131,11 +131,14 @@ class Metrics:
                 self.reasons.labels(*where, reason.value)
             for tier in settings.tiers:
                 self.served.labels(*where, tier.name, str(tier.level))
+            self.queue_seconds.labels(*where)
+            self.slack_seconds.labels(*where)
             self.waiting.labels(*where).set_function(partial(_waiting, machine, known.name))
             self.backlog.labels(*where)
             self.lost_by_operator.labels(*where)
         for tier in settings.tiers:
             if tier.is_model:
+                self.call_seconds.labels(settings.name, tier.name)
                 for verdict in Verdict:
                     self.calls.labels(settings.name, tier.name, verdict.value)
                 self.in_flight.labels(settings.name, tier.name).set_function(partial(_permits, machine, tier.name, 0))

@@ -100,6 +100,13 @@ def test_records_that_a_topic_may_refuse_have_their_series_before_one_does():
         assert metrics.registry.get_sample_value("failsoft_records_refused_total", where) == 0.0
 
 
+def test_every_duration_has_its_series_before_anything_has_happened():
+    metrics, _ = watched()
+    assert metrics.registry.get_sample_value("failsoft_call_seconds_count", PLACE) == 0.0
+    for name in ("failsoft_queue_seconds_count", "failsoft_slack_seconds_count"):
+        assert metrics.registry.get_sample_value(name, {"stage": "answer", "class": "batch"}) == 0.0
+
+
 def test_an_opened_breaker_shows_as_open_and_as_one_trip():
     metrics, driver = watched()
     fail(driver, Verdict.UNREACHABLE, times=5)
