@@ -14,6 +14,8 @@ metrics      what the worker counts
 health       /metrics and /health
 listening    how a server begins to listen
 log          events as lines, without payloads
+dead_letters what was given up, and what was done about it
+replaying    the same, sent once more
 submission   where requests go, and each line of a batch file as one
 batch_file   batch files by their name and by their lines
 journal      the output file of a run, which is its memory

@@ -113,8 +113,9 @@ class Replayer:
         """Mark those that a run had sent before it was cut off; return their ids."""
         unsure: dict[str, dict[Identity, Letter]] = defaultdict(dict)
         for letter in letters:
-            if letter.said is not None and letter.deed is Deed.SENDING and letter.said.mark.to is not None:
-                unsure[letter.said.mark.to][letter.next_replay.identity] = letter
+            topic = letter.said.mark.to if letter.said is not None and letter.deed is Deed.SENDING else None
+            if topic in self._classes:  # else it is no stage's any more, and what it held will have no result
+                unsure[topic][letter.next_replay.identity] = letter
         found = [letter for topic, wanted in unsure.items() for letter in await self._find(topic, wanted)]
         for letter in found:
             await self._mark(letter, Deed.REPLAYED, letter.said.mark.to if letter.said else None)

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from failsoft.policy.errors import ConfigurationError
+from failsoft.runtime.dead_letter_marks import put_mark
 from failsoft.runtime.dead_letters import Selection
 from failsoft.runtime.replay_terms import Obstacle, Terms
 from failsoft.testing.virtual_time import run_in_virtual_time
 from failsoft.wire import Identity
 from failsoft.wire.dead_letter import encode_dead_letter
-from failsoft.wire.dead_letter_mark import Deed
+from failsoft.wire.dead_letter_mark import Deed, Mark
 from failsoft.wire.envelope import decode_headers
 from failsoft.wire.identity import result_id
 from failsoft.wire.limits import LARGE_VALUE_BYTES
@@ -202,17 +203,41 @@ async def test_being_killed_while_going_on_changes_nothing(first, second):
     assert office.sent() == once(COUNT)
 
 
+async def cut_off_before_the_last_mark(office: Office, terms: Terms = FAST) -> None:
+    """One letter was replayed, and the process was killed before it could say so."""
+    [letter] = await office.letters()
+    await office.replay(terms)
+    marked = office.broker.topic(SHELF).logs[letter.places[0][0]]
+    marked._entries.pop()
+    marked.end -= 1
+
+
 async def test_what_was_sent_elsewhere_before_a_kill_is_not_sent_once_more():
     office = Office()
     await office.put(office.letter("q0", topic=INTERACTIVE))
-    [letter] = await office.letters()
-    await office.replay(replace(FAST, to=BATCH))
-    marked = office.broker.topic(SHELF).logs[letter.places[0][0]]
-    marked._entries.pop()  # the last mark: killed before it was written
-    marked.end -= 1
+    await cut_off_before_the_last_mark(office, replace(FAST, to=BATCH))
     assert (await office.replay(FAST)).tally.found == 1
     assert office.sent(BATCH) == once(1)
     assert not office.sent(INTERACTIVE)
+
+
+async def test_a_dry_run_after_a_kill_finds_what_was_sent_and_leaves_it_to_be_found():
+    office = Office()
+    await office.put(office.letter("q0"))
+    await cut_off_before_the_last_mark(office)
+    for _ in range(2):
+        tally = (await office.replay(replace(FAST, is_dry=True))).tally
+        assert (tally.found, tally.replayed) == (1, 0)
+    assert await deeds(office) == {"q0": Deed.SENDING}
+
+
+async def test_what_may_have_been_sent_to_a_topic_that_is_gone_is_sent_again():
+    office = Office()
+    await office.put(office.letter("q0"))
+    [letter] = await office.letters()
+    await put_mark(office.outbox, SHELF, letter, Mark(letter.id, Deed.SENDING, 1, "shop.gone.batch"))
+    assert (await office.replay(FAST)).tally.replayed == 1
+    assert office.sent() == once(1)
 
 
 async def test_two_people_who_replay_at_once_send_requests_of_the_same_names():
