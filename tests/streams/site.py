@@ -1,6 +1,7 @@
 """One pipeline's topics on a real broker, workers' words on them, and the apps that add them up."""
 
 import asyncio
+import signal
 import sys
 from asyncio.subprocess import Process
 from collections import Counter
@@ -61,6 +62,10 @@ class App:
         """End it as a crash does."""
         self.process.kill()
         await self.process.wait()
+
+    def freeze(self) -> None:
+        """Stop it where it is."""
+        self.process.send_signal(signal.SIGSTOP)
 
     async def stop(self) -> int:
         """Ask it to end; its exit code."""
