@@ -2,7 +2,8 @@
 
 from failsoft.kafka import ViewRecord
 from failsoft.policy.fleet_latency import FleetLatency
-from failsoft.policy.rollup import RollUp
+from failsoft.policy.profile import Profile
+from failsoft.policy.rollup import Place, RollUp
 from failsoft.wire import Record
 from failsoft.wire.profile import decode_fleet_profile, encode_fleet_profile
 
@@ -15,11 +16,13 @@ class LatencyModel:
 
     def __init__(self) -> None:
         self._fleet = FleetLatency()
-        self._restored: dict[bytes | None, ViewRecord] = {}
+        self._restored: dict[Place, tuple[Profile, float]] = {}
 
     def restore(self, record: ViewRecord, partitions: frozenset[int]) -> None:
-        """Take up a profile; the last of each holds, so all are kept until the first roll-up comes."""
-        self._restored[record.key] = record
+        """Take up a profile; the last of each holds, so they are put aside until the first roll-up comes."""
+        if record.value is not None:
+            place, profile = decode_fleet_profile(record.value)
+            self._restored[place] = profile, record.appended_at
 
     def fold(self, rollup: RollUp, *, partition: int, offset: int, appended_at: float) -> None:
         """Add a roll-up."""
@@ -35,10 +38,8 @@ class LatencyModel:
         return []
 
     def _take_up(self) -> None:
-        for record in self._restored.values():
-            if record.value is not None:
-                place, profile = decode_fleet_profile(record.value)
-                self._fleet.restore(place, profile, written_at=record.appended_at)
+        for place, (profile, written_at) in self._restored.items():
+            self._fleet.restore(place, profile, written_at=written_at)
         self._restored.clear()
 
 
