@@ -57,6 +57,20 @@ class Heard(StrEnum):
     MALFORMED = "malformed"
 
 
+class _Kept:
+    """What was heard before its stage was there: the registers together, so that nothing is decided on a part of them."""
+
+    def __init__(self) -> None:
+        self.registers: list[RegisterSeen] = []
+        self.controls: list[Event] = []
+
+    def keep(self, event: Event) -> None:
+        if isinstance(event, RegistersSeen):
+            self.registers += event.registers
+        elif isinstance(event, ControlSeen):
+            self.controls.append(event)
+
+
 class BreakerNews:
     """Reads both topics for the stages of one process.
 
@@ -69,14 +83,15 @@ class BreakerNews:
     def __init__(self, stages: Collection[str], *, clock: SharedClock, heard: Counter) -> None:
         self._clock = clock
         self._heard = heard
-        self._kept: dict[str, list[Event]] = {stage: [] for stage in stages}
-        self._feeds: dict[str, Callable[[Event], None]] = {stage: kept.append for stage, kept in self._kept.items()}
+        self._kept = {stage: _Kept() for stage in stages}
+        self._feeds: dict[str, Callable[[Event], None]] = {stage: kept.keep for stage, kept in self._kept.items()}
         self._complained: set[str] = set()
 
     def tell(self, stage: str, feed: Callable[[Event], None]) -> None:
         """Pass on what concerns this stage: what was heard, and what comes."""
         self._feeds[stage] = feed
-        for event in self._kept.pop(stage, []):
+        kept = self._kept.pop(stage, _Kept())
+        for event in (RegistersSeen(tuple(kept.registers)), *kept.controls):
             feed(event)
 
     async def keep_time(self) -> None:
@@ -87,15 +102,16 @@ class BreakerNews:
                 feed(Tick())
 
     def registers(self, records: Sequence[ViewRecord]) -> None:
-        """Take records of ``<pipeline>.breakers``."""
+        """Take records of ``<pipeline>.breakers``; of several of one writer the last says all that he knows."""
         said: dict[str, list[RegisterSeen]] = {}
         is_trusted = self._clock.uncertainty_seconds() <= TRUSTED_SECONDS
-        for record in records:
+        for record in {record.key: record for record in records}.values():
             seen = self._register(record, record.age_seconds if is_trusted else 0.0)
             if seen is not None:
                 said.setdefault(_stage_of(seen.breaker), []).append(seen)
         for stage, all_seen in said.items():
-            self._feeds[stage](all_seen[0] if len(all_seen) == 1 else RegistersSeen(tuple(all_seen)))
+            self._count("register", Heard.TAKEN, len(all_seen))
+            self._feeds[stage](RegistersSeen(tuple(all_seen)))
 
     def controls(self, records: Sequence[ViewRecord]) -> None:
         """Take records of ``<pipeline>.controls``."""
@@ -120,9 +136,10 @@ class BreakerNews:
         except MalformedRecord as error:
             self._malformed("register", record, error)
             return None
-        is_ours = _stage_of(breaker) in self._feeds
-        self._count("register", Heard.TAKEN if is_ours else Heard.FOREIGN)
-        return RegisterSeen(breaker, process, register, age_seconds=age_seconds) if is_ours else None
+        if _stage_of(breaker) not in self._feeds:
+            self._count("register", Heard.FOREIGN)
+            return None
+        return RegisterSeen(breaker, process, register, age_seconds=age_seconds)
 
     def _pass_on(self, said: BreakerControl, record: ViewRecord, feed: Callable[[Event], None]) -> None:
         now = self._clock.monotonic()
@@ -144,8 +161,8 @@ class BreakerNews:
         )
         feed(RouteSeen(route))
 
-    def _count(self, kind: str, fate: Heard) -> None:
-        self._heard.labels(kind, fate.value).inc()
+    def _count(self, kind: str, fate: Heard, count: int = 1) -> None:
+        self._heard.labels(kind, fate.value).inc(count)
 
     def _malformed(self, kind: str, record: ViewRecord, error: MalformedRecord) -> None:
         """Count it, and say it of the first: one bad writer would fill the log."""

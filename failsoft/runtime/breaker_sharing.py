@@ -52,6 +52,8 @@ class BreakerSharing:
         metrics: Metrics,
     ) -> None:
         self._news = BreakerNews(stages, clock=clock, heard=metrics.breaker_records_heard)
+        self._monotonic = clock.monotonic
+        self._read_seconds = metrics.breakers_read_seconds
         self._takes: dict[str, Take] = {}
         self._announcer: Announcer | None = None
         if "breakers" in kinds:
@@ -67,15 +69,19 @@ class BreakerSharing:
         Args:
             view_of: makes a view of a topic, whose records go where is said. Whoever made it has to stop it.
         """
+        began_at = self._monotonic()
         views = [view_of(topic, take) for topic, take in self._takes.items()]
         for view in views:
             await view.start()
         if not all(await asyncio.gather(*(view.caught_up(READY_SECONDS) for view in views))):
             log.warning("ready_before_all_breakers_were_read", seconds=READY_SECONDS)
+        self._read_seconds.set(self._monotonic() - began_at)
 
     def attach(self, stage: str, feed: Callable[[Event], None]) -> None:
         """Tell a stage all that was heard for it, and what comes."""
+        began_at = self._monotonic()
         self._news.tell(stage, feed)
+        self._read_seconds.inc(self._monotonic() - began_at)
 
     def announce(self, action: AnnounceRegister) -> None:
         """Have the others know."""

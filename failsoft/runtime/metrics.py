@@ -81,6 +81,9 @@ class Metrics:
             ["kind", "fate"],
             registry=r,
         )
+        self.breakers_read_seconds = Gauge(
+            "failsoft_breakers_read_seconds", "How long the start read what was said of breakers", registry=r
+        )
         self._declare_words()
         self.answers_read = Counter(
             "failsoft_answers_read", "Records of the log of answers, by what they were", ["stage", "fate"], registry=r

@@ -14,6 +14,7 @@ What stands still is rebuilt, and ends the worker where that does not help (:mod
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -157,7 +158,7 @@ class _Worker:
     async def start(self, stages: Sequence[Stage], policies: Sequence[StageSettings]) -> str:
         """Start all, in the order in which one needs the other; return the address of /metrics and /health."""
         pipeline = stages[0].pipeline
-        clock, metrics, process = Clock(), Metrics(), uuid4().hex
+        clock, metrics, process = Clock(), Metrics(), f"{socket.gethostname()}-{uuid4().hex[:12]}"
         written = [results_topic(pipeline), dead_letters_topic(pipeline), pipeline_topic(pipeline, "outcomes")]
         # A send to a topic that is not there would wait for half a minute before it says so.
         shared_topics = [pipeline_topic(pipeline, kind) for kind in SHARED_KINDS if kind in self._catalogue.topics]
@@ -206,7 +207,7 @@ class _Worker:
         await self._joined()
         server = HealthServer(
             metrics.registry,
-            lambda: _health(self.runners, self._ending.asked),
+            lambda: _health(process, self.runners, self._ending.asked),
             host=self._settings.host,
             port=self._settings.port,
         )
@@ -359,9 +360,10 @@ async def _asked_or_failed(asked: asyncio.Event, failures: Sequence[Coroutine[No
         ended.result()
 
 
-def _health(runners: Sequence[StageRunner], asked: asyncio.Event) -> dict[str, Any]:
+def _health(process: str, runners: Sequence[StageRunner], asked: asyncio.Event) -> dict[str, Any]:
     return {
         "ok": not asked.is_set(),
+        "process": process,
         "draining": asked.is_set(),
         "stages": {
             runner.stage.name: {

@@ -130,7 +130,8 @@ def _buckets(said: list[Any]) -> list[Counts]:
 
 
 def _counts(bucket: Any) -> Counts:
-    is_three = isinstance(bucket, list) and len(bucket) == 3 and all(type(count) is int for count in bucket)
-    if not is_three or not 0 <= max(bucket[1:]) <= bucket[0] or min(bucket) < 0:
-        raise MalformedRecord("buckets", "not [calls, failed, slow] each, of which the first is the largest")
-    return Counts(*bucket)
+    if isinstance(bucket, list) and len(bucket) == 3:
+        calls, failed, slow = bucket
+        if type(calls) is type(failed) is type(slow) is int and 0 <= failed <= calls and 0 <= slow <= calls:
+            return Counts(calls, failed, slow)
+    raise MalformedRecord("buckets", "not [calls, failed, slow] each, of which the first is the largest")

@@ -22,7 +22,7 @@ from failsoft.wire.result import decode_result
 
 CATALOGUE = """
 version: 1
-defaults: {{partitions: 6, replication: 1, config: {{message.timestamp.type: LogAppendTime}}}}
+defaults: {{partitions: {partitions}, replication: 1, config: {{message.timestamp.type: LogAppendTime}}}}
 classes:
   interactive: {{weight: 8, deadline: 5s,  deadline_max: 60s}}
   standard:    {{weight: 3, deadline: 60s, deadline_max: 15m}}
@@ -126,10 +126,10 @@ class Cluster:
 
 
 @asynccontextmanager
-async def new_cluster(bootstrap: str, *topics: str) -> AsyncIterator[Cluster]:
+async def new_cluster(bootstrap: str, *topics: str, partitions: int = 6) -> AsyncIterator[Cluster]:
     """Topics of their own, these lines of a catalogue among them, and a sender."""
     name = f"test-{uuid4().hex[:8]}"
-    text = CATALOGUE.format(name=name) + "".join(f"  {topic}\n" for topic in topics)
+    text = CATALOGUE.format(name=name, partitions=partitions) + "".join(f"  {topic}\n" for topic in topics)
     catalogue, connection = parse(text), Connection(bootstrap)
     await admin.apply(connection, catalogue)
     outbox = Outbox(connection)
