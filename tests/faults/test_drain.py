@@ -15,7 +15,7 @@ from failsoft.runtime.ending import UNFINISHED
 from failsoft.testing.ensemble import Ensemble
 from failsoft.testing.proxy import Behaviour
 from tests.acceptance.harness import Cluster, new_cluster
-from tests.faults.fleet import WHOLE, Fleet, Worker, a_fleet, load
+from tests.faults.fleet import PIPELINE, WHOLE, Fleet, Worker, a_fleet, load
 
 pytestmark = [pytest.mark.kafka, pytest.mark.acceptance]
 
@@ -39,6 +39,12 @@ KINDS: list[tuple[State, Phase]] = [
     ("down", "long"),
     ("up", "starting"),
 ]
+ANSWERS = 'answers: {config: {cleanup.policy: "compact,delete"}}'
+KNOWN = """
+from failsoft import CachedAnswer
+stage.tier("known", CachedAnswer())
+"""
+"""So that a worker has one more reader to close: that of the log of answers."""
 Exit = tuple[Worker, int, float]
 """Who ended, with which code, after how many seconds."""
 ROUNDS = 26 if WHOLE else 4
@@ -91,9 +97,9 @@ async def test_a_worker_that_is_told_to_end_does_so_in_time_with_the_right_code_
             state, phase = KINDS[number % len(KINDS)]
             (folder := tmp_path / str(number)).mkdir()
             async with contextlib.AsyncExitStack() as closing:
-                cluster = await closing.enter_async_context(new_cluster(kafka.direct))
+                cluster = await closing.enter_async_context(new_cluster(kafka.direct, ANSWERS))
                 fleet = await closing.enter_async_context(
-                    a_fleet(cluster, folder, gate.addresses, "--drain", f"{DRAIN_SECONDS}s")
+                    a_fleet(cluster, folder, gate.addresses, "--drain", f"{DRAIN_SECONDS}s", code=PIPELINE + KNOWN)
                 )
                 if phase in CALL_SECONDS:
                     await closing.enter_async_context(
