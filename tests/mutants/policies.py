@@ -368,9 +368,30 @@ _SHARING = (
     Mutant(
         "lets a request join an answer that comes too late for it",
         "failsoft/policy/flight.py",
-        "return is_good and self._answers_by(now) <= waiter.deadline_at",
-        "return is_good",
+        "outlook.level <= min(waiter.floor, at_least) and outlook.is_timely(waiter.deadline_at, now=now)",
+        "outlook.level <= min(waiter.floor, at_least)",
         (f"{COALESCING}::test_a_running_flight_is_joined_by_whoever_accepts_its_level_and_has_the_time",),
+    ),
+    Mutant(
+        "makes a call for each of a herd that has little time",
+        "failsoft/policy/flight.py",
+        "return now < self.even_at <= until and own_expected_at > deadline_at",
+        "return False",
+        (f"{SHARED}::test_a_herd_that_has_too_little_time_to_be_sure_is_one_call_all_the_same",),
+    ),
+    Mutant(
+        "lets those who have time join a call that may be cut before it answers",
+        "failsoft/policy/flight.py",
+        "return now < self.even_at <= until and own_expected_at > deadline_at",
+        "return now < self.even_at <= until",
+        (f"{SHARED}::test_one_with_little_time_who_comes_first_does_not_cost_the_others_their_level",),
+    ),
+    Mutant(
+        "makes a call for each of a herd while the best tier is stopped",
+        "failsoft/policy/stage/dispatcher.py",
+        "levels = (endpoint.settings.level for endpoint in self.endpoints if not endpoint.is_stopped)",
+        "levels = (endpoint.settings.level for endpoint in self.endpoints)",
+        (f"{SHARED}::test_while_the_full_tier_is_stopped_a_herd_is_one_call_of_the_next",),
     ),
     Mutant(
         "keeps what a failing model said as an answer",
@@ -444,28 +465,4 @@ _SHARING = (
     ),
 )
 
-_FLEET = (
-    Mutant(
-        "counts a roll-up again that the ledger holds",
-        "failsoft/policy/degradation.py",
-        "if offset > known.through:",
-        "if True:",
-        ("tests/policy/test_degradation.py",),
-    ),
-    Mutant(
-        "lets the fleet's calls outweigh those that a worker made itself",
-        "failsoft/policy/latency.py",
-        "min(everything.count, ENOUGH_SAMPLES)",
-        "everything.count",
-        ("tests/policy/test_latency.py::test_thirty_own_calls_outvote_the_fleet_however_many_calls_it_speaks_of",),
-    ),
-    Mutant(
-        "hears what the fleet has measured, and starts without it",
-        "failsoft/policy/stage/machine.py",
-        "                endpoint.latency_seen(event.profile)\n",
-        "                pass\n",
-        (f"{STAGE}::test_a_worker_that_has_just_started_chooses_as_one_that_has_measured_from_its_first_request_on",),
-    ),
-)
-
-POLICIES = (*_OFFSETS, *_DEADLINES, *_TIERS, *_LATENCY, *_BREAKER, *_RETRIES, *_PERMITS, *_SHARING, *_FLEET)
+POLICIES = (*_OFFSETS, *_DEADLINES, *_TIERS, *_LATENCY, *_BREAKER, *_RETRIES, *_PERMITS, *_SHARING)
