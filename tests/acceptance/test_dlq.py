@@ -102,6 +102,7 @@ async def test_a_thousand_dead_letters_are_each_handled_once_however_the_replay_
         async with asyncio.timeout(PATIENCE_SECONDS):
             while len(await requests(cluster)) < count:
                 assert replaying.returncode is None, await replaying.communicate()
+                await asyncio.sleep(0.1)
         replaying.send_signal(signal_)
         _, said = await replaying.communicate()
         assert await at_rest(cluster) < COUNT

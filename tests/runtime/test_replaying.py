@@ -6,18 +6,22 @@ from dataclasses import replace
 
 import pytest
 
+from failsoft import Constant, Pipeline
 from failsoft.policy.errors import ConfigurationError
+from failsoft.policy.outcome import Outcome
 from failsoft.runtime.dead_letter_marks import put_mark
 from failsoft.runtime.dead_letters import Selection
 from failsoft.runtime.replay_terms import Obstacle, Terms
+from failsoft.testing.memory import MemoryWorker
 from failsoft.testing.virtual_time import run_in_virtual_time
-from failsoft.wire import Identity
+from failsoft.wire import Identity, Record
 from failsoft.wire.dead_letter import encode_dead_letter
 from failsoft.wire.dead_letter_mark import Deed, Mark
 from failsoft.wire.envelope import decode_headers
 from failsoft.wire.identity import result_id
 from failsoft.wire.limits import LARGE_VALUE_BYTES
-from tests.runtime.dead_letter_office import BATCH, INTERACTIVE, SHELF, Office, Refusing
+from failsoft.wire.result import decode_result
+from tests.runtime.dead_letter_office import BATCH, CATALOGUE, INTERACTIVE, SHELF, Office, Refusing
 
 FAST = Terms(per_second=1e6)
 COUNT = 3
@@ -238,6 +242,39 @@ async def test_what_may_have_been_sent_to_a_topic_that_is_gone_is_sent_again():
     await put_mark(office.outbox, SHELF, letter, Mark(letter.id, Deed.SENDING, 1, "shop.gone.batch"))
     assert (await office.replay(FAST)).tally.replayed == 1
     assert office.sent() == once(1)
+
+
+def test_what_a_worker_gives_up_comes_back_under_a_new_name_and_each_time_has_a_result():
+    async def main() -> None:
+        office = Office()
+        pipeline = Pipeline("shop")
+        pipeline.stage("find").tier("large", Constant({"found": True}), level=1)
+        worker = MemoryWorker(office.broker, pipeline.stages["find"], catalogue=CATALOGUE)
+        await worker.start()
+        headers = [("ce_source", b"/app"), ("ce_id", b"q0"), ("correlation_id", b"c")]
+        await office._append(BATCH, Record(b"k", b"{no json", headers))
+        for _ in range(4):
+            await asyncio.sleep(5)
+            await office.replay(FAST)
+        await asyncio.sleep(5)
+        await worker.stop()
+        results = [decode_result(record.headers, record.value) for record in office.records("shop.results")]
+        original = result_id(Identity("/app", "q0"))
+        names = [(f"/replay/{original}", str(number)) for number in (1, 2, 3)]
+        assert sorted((each.request.source, each.request.id) for each in results) == [("/app", "q0"), *names]
+        assert {(each.outcome, each.correlation) for each in results} == {
+            (Outcome.INVALID, (("correlation_id", b"c"),))
+        }
+        letters = await office.letters(Selection(is_of_all=True))
+        assert [(letter.replays, letter.is_open) for letter in letters] == [
+            (1, False),
+            (2, False),
+            (3, False),
+            (3, True),
+        ]
+        assert office.noted == [("3", Obstacle.REPLAYED_OFTEN)]
+
+    run_in_virtual_time(main())
 
 
 async def test_two_people_who_replay_at_once_send_requests_of_the_same_names():
