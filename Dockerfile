@@ -1,4 +1,4 @@
-# failsoft in a container: worker, topics, model server, by the command that is given.
+# failsoft in a container: worker, topics, model server, streams, by the command that is given.
 #
 # The locked versions are those that every test ran on; pip checks each against its hash. No container engine was at hand where this
 # was written: `docker build` itself has not been run.
@@ -20,9 +20,10 @@ ENV PATH=/opt/failsoft/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /srv/failsoft
 COPY topics.yaml ./
 COPY workers workers
+COPY streams streams
 USER failsoft
 EXPOSE 8080
-# of whatever serves /health on 8080: a worker, the model server
+# of whatever serves /health on 8080: a worker, the model server, streams
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/health', timeout=2)"]
 ENTRYPOINT ["failsoft"]

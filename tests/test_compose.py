@@ -8,6 +8,7 @@ import typer.main
 import yaml
 
 from failsoft.cli import app
+from failsoft.cli.streams import StreamsApp
 from failsoft.kafka.connection import Connection
 from failsoft.testing.container import IMAGE, SETTINGS
 
@@ -31,7 +32,10 @@ def parse(arguments: list[str]) -> None:
 
 def test_there_are_the_services_that_a_trial_needs_and_what_one_looks_at_them_with_only_on_request():
     on_request = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
-    assert SERVICES.keys() - on_request.keys() == {"broker", "topics", "model-server", "worker"}
+    assert SERVICES.keys() - on_request.keys() == {
+        *("broker", "topics", "model-server", "worker"),
+        *("latency", "degradation"),
+    }
     assert on_request == {"ui": ["ui"], "prometheus": ["observability"], "grafana": ["observability"]}
 
 
@@ -137,6 +141,12 @@ def test_nobody_is_asked_for_a_password_and_nobody_may_change_the_board():
 
 def test_the_worker_has_the_time_that_draining_takes():
     assert SERVICES["worker"]["stop_grace_period"] == "30s"
+
+
+def test_each_app_of_streams_is_run_and_started_again_when_it_ends():
+    run = {service["command"][1]: service for service in OURS.values() if service["command"][0] == "streams"}
+    assert run.keys() == set(StreamsApp)
+    assert {service["restart"] for service in run.values()} == {"unless-stopped"}
 
 
 def test_the_image_is_built_from_locked_versions_runs_as_nobody_special_and_finds_what_it_copies():
