@@ -396,8 +396,8 @@ _SHARING = (
     Mutant(
         "keeps what a failing model said as an answer",
         "failsoft/policy/answers.py",
-        "if outcome is not Outcome.OK or kept.bytes",
-        "if kept.bytes",
+        "if outcome is not Outcome.OK or (known",
+        "if (known",
         ("tests/policy/test_answers.py::test_only_what_was_ok_is_kept",),
     ),
     Mutant(
