@@ -86,6 +86,18 @@ def test_a_rule_or_panel_names_metrics_labels_and_values_that_a_worker_shows(whe
     assert not list(problems(expression)), where
 
 
+SERIES = [
+    each["series"]
+    for test in yaml.safe_load((HERE / "rules_test.yml").read_text())["tests"]
+    for each in test["input_series"]
+]
+
+
+@pytest.mark.parametrize("series", sorted(set(SERIES)))
+def test_a_rule_is_tested_with_series_that_a_worker_shows(series):
+    assert not list(problems(series))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
