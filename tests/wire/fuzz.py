@@ -25,7 +25,7 @@ import orjson
 from failsoft.policy.errors import MalformedRecord
 from failsoft.wire import RequestLine
 from failsoft.wire.answer import decode_answer, encode_answer
-from failsoft.wire.attributes import PLAIN
+from failsoft.wire.attributes import PLAIN, Attributes
 from failsoft.wire.body import (
     OutputLine,
     decode_output,
@@ -37,11 +37,14 @@ from failsoft.wire.body import (
 from failsoft.wire.content_key import content_key
 from failsoft.wire.control import decode_control, encode_control
 from failsoft.wire.dead_letter import decode_dead_letter, encode_dead_letter
+from failsoft.wire.dead_letter_mark import decode_mark, encode_mark
 from failsoft.wire.degradation import decode_cell, encode_cell
 from failsoft.wire.envelope import decode_headers, encode_request_headers, salvage_headers
+from failsoft.wire.identity import Identity
 from failsoft.wire.limits import VALUE_BYTES
 from failsoft.wire.profile import decode_fleet_profile, encode_fleet_profile
 from failsoft.wire.register import decode_register, encode_register
+from failsoft.wire.replay import Replay, encode_replay
 from failsoft.wire.result import decode_result
 from failsoft.wire.rollup import decode_rollup, encode_rollup
 
@@ -139,6 +142,17 @@ def a_dead_letter(sample: Sample) -> None:
         letter = decode_dead_letter(sample.key, sample.value, sample.headers)
         record = encode_dead_letter(letter)
         assert decode_dead_letter(record.key, record.value, record.headers).reason is letter.reason
+        replay = Replay(Replay.told(letter.request).original, 1)
+        sent = encode_replay(letter, replay, expires_at=1.8e9 + 60, sent_at=1.8e9)
+        names = [header for header in sent.headers if header[0] in ("ce_source", "ce_id")]
+        assert Replay.told(Identity.said(Attributes(names), topic="", partition=0, offset=0)) == replay
+
+
+def a_mark(sample: Sample) -> None:
+    """What an operator has done."""
+    with suppress(MalformedRecord):
+        mark = decode_mark(sample.headers)
+        assert decode_mark(encode_mark(mark).headers) == mark
 
 
 def an_answer(sample: Sample) -> None:
@@ -189,7 +203,7 @@ def a_word_on_a_breaker(sample: Sample) -> None:
 
 
 CHECKS: Final[tuple[Check, ...]] = (
-    a_request, a_result, a_dead_letter, an_answer, a_rollup, a_read_model, a_word_on_a_breaker,
+    a_request, a_result, a_dead_letter, a_mark, an_answer, a_rollup, a_read_model, a_word_on_a_breaker,
 )  # fmt: skip
 
 
