@@ -2,7 +2,7 @@
 
 import typer
 
-from failsoft.cli import config, dlq, failover, topics
+from failsoft.cli import breakers, config, dlq, failover, topics
 from failsoft.cli.broker import broker
 from failsoft.cli.check_history import check_history
 from failsoft.cli.demo import demo
@@ -19,6 +19,7 @@ from failsoft.cli.worker import worker
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 """`failsoft`, the console script."""
+app.add_typer(breakers.app, name="breakers")
 app.add_typer(config.app, name="config")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(failover.app, name="failover")
