@@ -152,6 +152,25 @@ def repeated_too_often(history: History, rng: random.Random) -> None:
         results(history).append(beside(history, a_result(history, rng)))
 
 
+def repeated_too_often_elsewhere(history: History, rng: random.Random) -> None:
+    """An operator had one partition read again; what is repeated is in the others."""
+    number = rng.randrange(2)
+    forgotten(history, TOPICS["fast"], number)
+    for line in [line for line in requests(history) if line.partition != number][:30]:
+        repeat(history, line.id)
+
+
+def forgotten(history: History, topic: str, number: int) -> None:
+    """Somebody takes the group's offset of a partition away, at the very end."""
+    begin = FaultBeginLine(ENDS_AT + 30, 77, "offsets-expired", f"{topic}-{number}")
+    history.faults += [begin, FaultEndLine(ENDS_AT + 40, 77, forgot_offsets=True)]
+
+
+def repeat(history: History, id_: str) -> None:
+    line = next(line for line in results(history) if line.id == id_)
+    results(history).append(beside(history, line))
+
+
 def result_of_nothing(history: History, rng: random.Random) -> None:
     results(history).append(beside(history, a_result(history, rng), id="id-nobodys"))
 
@@ -334,6 +353,7 @@ BREACHES = [
     ("duplicate-visible", shown_another),
     ("duplicate-execution", called_too_often),
     ("duplicate-execution", repeated_too_often),
+    ("duplicate-execution", repeated_too_often_elsewhere),
     ("phantom", result_of_nothing),
     ("phantom", result_of_another),
     ("phantom", answer_to_another),
@@ -396,6 +416,17 @@ def test_a_single_breach_is_found_in_any_history(seed: int, breach) -> None:
 
 
 # What is no breach.
+
+
+def test_what_an_operator_had_read_again_is_counted_apart() -> None:
+    history = drawn()
+    forgotten(history, TOPICS["fast"], 0)
+    again = [line.id for line in requests(history) if line.partition == 0][:30]
+    for id_ in [*again, *again[:2]]:
+        repeat(history, id_)
+    judgement = judge(history)
+    assert (judgement.repeats_in_log, judgement.repeats_by_operator) == (32, 30)  # one act asks once
+    assert broken(judgement) == set()
 
 
 def test_a_send_of_which_nothing_is_known_may_have_a_result_and_need_not() -> None:

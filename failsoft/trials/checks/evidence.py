@@ -129,6 +129,10 @@ class Fault:
         """Whether somebody took records of this topic, or offsets, away on purpose."""
         return self.forgot_offsets or topic in self.recreated or any(gone.topic == topic for gone in self.unreadable)
 
+    def forgot_offset_of(self, place: Place) -> bool:
+        """Whether the group's offset in this partition went, so that it was read again: the target names the partition."""
+        return self.forgot_offsets and self.target == f"{place.topic}-{place.partition}"
+
 
 @dataclass(slots=True)
 class Evidence:

@@ -32,6 +32,7 @@ class Judgement:
         repeated_executions: of them, for a record that another owner had called for.
         results: records in the log.
         repeats_in_log: of them, repeats.
+        repeats_by_operator: of these, those of requests that an operator had read again.
         checks: in the order of the table in :mod:`failsoft.trials.checks`.
         faults: by kind.
         skipped: kind of fault -> why this machine could not have it.
@@ -48,6 +49,7 @@ class Judgement:
     repeated_executions: int
     results: int
     repeats_in_log: int
+    repeats_by_operator: int
     checks: Sequence[Check]
     faults: Mapping[str, FaultTally]
     skipped: Mapping[str, str]
@@ -85,7 +87,7 @@ def judge(history: History) -> Judgement:
     lost, by_operator = check_lost(evidence)
     executed, calls, repeated = check_executions(evidence)
     deadline, late = check_deadlines(evidence)
-    repeats, results = repeats_in_log(evidence)
+    repeats = repeats_in_log(evidence)
     order = Check("order", note="no order is promised between requests", without=Standing.NOT_APPLICABLE)
     accepted, everything = list(evidence.accepted), evidence.requests.values()
     return Judgement(
@@ -97,8 +99,9 @@ def judge(history: History) -> Judgement:
         executed_after_expiry=late,
         executions=calls,
         repeated_executions=repeated,
-        results=results,
-        repeats_in_log=repeats,
+        results=repeats.records,
+        repeats_in_log=repeats.repeats,
+        repeats_by_operator=repeats.by_operator,
         checks=(
             lost,
             check_visible(evidence),

@@ -55,7 +55,8 @@ def judgement_lines(judgement: Judgement) -> Iterator[str]:
     )
     yield (
         f"{judgement.executions} calls, {judgement.repeated_executions} of them for what another owner had called for; "
-        f"{judgement.results} results in the log, {judgement.repeats_in_log} of them repeats."
+        f"{judgement.results} results in the log, {judgement.repeats_in_log} of them repeats, "
+        f"{judgement.repeats_by_operator} of these because an operator had them read again."
     )
     if judgement.loss_bound is not None:
         yield f"Nothing was lost: a request is lost with a chance below {judgement.loss_bound:.2g} (95 %, rule of three)."
@@ -69,6 +70,7 @@ def judgement_json(judgement: Judgement) -> dict[str, Any]:
         "lost": judgement.findings("lost"),
         "visible_repeats": judgement.findings("duplicate-visible"),
         "repeats_in_log": judgement.repeats_in_log,
+        "repeats_by_operator": judgement.repeats_by_operator,
         "phantoms": judgement.findings("phantom"),
         "commits_ahead": judgement.findings("commit-ahead"),
         "executed_after_expiry": judgement.executed_after_expiry,

@@ -5,9 +5,11 @@ one contradicts every other reader, though it has seen the id only once. Repeats
 outside of the promise.
 """
 
+from dataclasses import dataclass
+
 from failsoft.kafka.results import HORIZON_SECONDS
 from failsoft.trials.checks.check import Check
-from failsoft.trials.checks.evidence import Evidence
+from failsoft.trials.checks.evidence import Evidence, Request
 from failsoft.trials.history.lines import ResultLine, ShownLine
 
 
@@ -39,7 +41,46 @@ def _is_first(line: ShownLine, results: list[ResultLine]) -> bool:
     return all(shown.appended_at - each.appended_at > HORIZON_SECONDS for each in before)
 
 
-def repeats_in_log(evidence: Evidence) -> tuple[int, int]:
-    """How many records of results repeat an earlier one, and how many records there are."""
-    counts = [len(request.results) for request in evidence.requests.values() if request.results]
-    return sum(count - 1 for count in counts), sum(counts)
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """What the log of results holds more than once.
+
+    Attributes:
+        records: all there are.
+        repeats: of them, those that repeat an earlier one.
+        by_operator: of these, those that somebody asked for: he took the group's offset of their request's partition away, which
+            says "read it again from the beginning". Each such act explains one repeat of a request that had its result before.
+    """
+
+    records: int
+    repeats: int
+    by_operator: int
+
+    @property
+    def share(self) -> float:
+        """Of the records, those that nobody has asked for again."""
+        return (self.repeats - self.by_operator) / self.records if self.records else 0.0
+
+
+def repeats_in_log(evidence: Evidence) -> Repeats:
+    """Count the log of results."""
+    answered = [request for request in evidence.requests.values() if request.results]
+    asked_again = sum(_asked_again(evidence, request) for request in answered)
+    records = sum(len(request.results) for request in answered)
+    return Repeats(records, records - len(answered), asked_again)
+
+
+def _asked_again(evidence: Evidence, request: Request) -> int:
+    """How many of its repeats stand behind an act that forgot its partition's offset, with a result before that act ended."""
+    first, *later = sorted(line.appended_at for line in request.results)
+    acts = [
+        fault
+        for fault in evidence.faults
+        if first <= fault.ended_at and any(fault.forgot_offset_of(place) for place, _ in request.records)
+    ]
+    explained = 0
+    for at in later:
+        if act := next((act for act in acts if act.began_at <= at), None):
+            acts.remove(act)
+            explained += 1
+    return explained
