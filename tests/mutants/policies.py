@@ -2,6 +2,7 @@
 
 from tests.mutants.mutant import Mutant
 
+ANSWERS = "tests/policy/test_stage_answers.py"
 BOARD = "tests/policy/test_breaker_board.py"
 BREAKER = "tests/policy/test_breaker.py"
 COALESCING = "tests/policy/test_coalescing.py"
@@ -448,6 +449,50 @@ _SHARING = (
         "tolerated = request.max_stale_seconds",
         "tolerated = None",
         (f"{SHARED}::test_what_a_request_tolerates_bounds_what_the_stage_does",),
+    ),
+    Mutant(
+        "believes another worker's word on freshness beyond its own",
+        "failsoft/policy/answers.py",
+        "min(answer.fresh_seconds, longest)",
+        "answer.fresh_seconds",
+        (
+            "tests/policy/test_answers.py::test_a_worker_goes_by_the_time_that_an_answer_was_given_and_never_beyond_its_own",
+        ),
+    ),
+    Mutant(
+        "takes its own answers for news when they come back from the log",
+        "failsoft/policy/answers.py",
+        "known.answer.produced_at + NEWS_SECONDS",
+        "known.answer.produced_at",
+        ("tests/policy/test_answers.py::test_what_the_log_tells_is_news_if_it_is_newer_by_a_second",),
+    ),
+    Mutant(
+        "keeps answers of partitions that are another's",
+        "failsoft/policy/stage/sharing.py",
+        " or seen.number not in self._numbers",
+        "",
+        (f"{ANSWERS}::test_a_partition_takes_its_answers_along_and_late_news_of_it_is_ignored",),
+    ),
+    Mutant(
+        "leaves the answers of a lost partition where they are",
+        "failsoft/policy/stage/machine.py",
+        "        self._drop_answers(self._sharing.lose(event.partitions))\n",
+        "",
+        (f"{ANSWERS}::test_a_partition_takes_its_answers_along_and_late_news_of_it_is_ignored",),
+    ),
+    Mutant(
+        "says an answer is of the partition of a leader that has gone",
+        "failsoft/policy/stage/sharing.py",
+        "next(iter(self.aboard(errand)), errand.work)",
+        "errand.work",
+        (f"{ANSWERS}::test_the_answer_of_an_execution_whose_leader_has_gone_belongs_to_those_who_are_left",),
+    ),
+    Mutant(
+        "takes what another worker was told for as old as the news of it",
+        "failsoft/policy/stage/sharing.py",
+        "now - max(0.0, seen.age_seconds)",
+        "now",
+        (f"{ANSWERS}::test_what_another_worker_was_told_serves_at_once_by_its_own_age",),
     ),
     Mutant(
         "serves at once with a level below the wanted one",

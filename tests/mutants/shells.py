@@ -13,6 +13,7 @@ LOGS = "tests/kafka/test_incarnations.py"
 INVARIANTS = "tests/simulation/test_invariants.py"
 PROCESSES = "tests/endpoints/test_processes.py"
 RUNNER = "tests/runtime/test_runner.py"
+SHARED_ANSWERS = "tests/runtime/test_shared_answers.py"
 WATCHDOG = "tests/policy/test_watchdog.py"
 WATCHED = "tests/runtime/test_worker_history.py"
 
@@ -45,6 +46,34 @@ _RUNTIME = (
         "is_over = under_way.running.over.done()  # it may be",
         "is_over = False  # it may be",
         (f"{CALLS}::test_a_call_that_is_over_when_it_is_cut_does_not_hold_its_slot",),
+    ),
+    Mutant(
+        "serves what a model of another revision said",
+        "failsoft/runtime/answer_log.py",
+        "self._tiers.get(answer.tier) != (answer.name.level, answer.revision)",
+        "answer.tier not in self._tiers",
+        (f"{SHARED_ANSWERS}::test_another_revision_of_the_model_begins_with_nothing_and_displaces_nothing",),
+    ),
+    Mutant(
+        "writes answers into the partition that their own key hashes to",
+        "failsoft/runtime/answer_log.py",
+        ", partition=number",
+        "",
+        (f"{SHARED_ANSWERS}::test_a_partition_that_goes_takes_its_answers_along_and_brings_newer_ones_back",),
+    ),
+    Mutant(
+        "sends what it has heard of to the log again",
+        "failsoft/runtime/runner.py",
+        "if action.call_id is not None and self._answer_log is not None:",
+        "if self._answer_log is not None:",
+        (f"{SHARED_ANSWERS}::test_the_next_owner_of_a_partition_serves_what_the_last_one_was_told",),
+    ),
+    Mutant(
+        "does not count what is under way into the log of answers",
+        "failsoft/runtime/answer_log.py",
+        "        self._bytes += record.size_bytes\n",
+        "",
+        ("tests/runtime/test_answer_log.py",),
     ),
     Mutant(
         "writes no dead letter",

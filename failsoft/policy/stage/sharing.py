@@ -213,9 +213,8 @@ class Sharing:
         key = errand.work.request.key
         if self.answers is None or key is None or size_bytes is None:
             return None
-        whose = next(
-            iter(self.aboard(errand)), errand.work
-        )  # in whose place it stands may have gone with its partition
+        # In whose place it stands may have gone with its partition; who renews an answer has nobody aboard.
+        whose = next(iter(self.aboard(errand)), errand.work)
         fresh_seconds = self.answers.draw_fresh_seconds()
         answer = Answer(AnswerName(key, level), tier, size_bytes, now, fresh_seconds, whose.record.number)
         dropped = self.answers.store(answer, Outcome.OK, now=now)
