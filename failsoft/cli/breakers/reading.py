@@ -40,7 +40,7 @@ class Place:
         for kind in ("breakers", "controls"):
             if kind not in known.topics:
                 raise ConfigurationError(
-                    f"topics.yaml has no topic of {kind}: add it (see docs/operations.md), run `failsoft topics apply`, "
+                    f"topics.yaml has no topic of {kind}: add it (see docs/breakers.md), run `failsoft topics apply`, "
                     "and start the workers again"
                 )
         return cls(known, name, Connection.from_environment(bootstrap))
