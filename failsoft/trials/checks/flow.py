@@ -60,13 +60,27 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class FaultTally:
-    """All faults of one kind: how many, their recoveries, and what was sent while they were at work."""
+    """All faults of one kind: how many, their recoveries, and what was sent while they were at work.
+
+    Attributes:
+        count: how many.
+        recovered: of them, those whose recovery was their own.
+        overlapped: of them, those that another fault kept from it, or may have.
+        p50_seconds: recoveries that were their own. What is overlapped is never one of 0 s, so these alone would flatter.
+        p99_seconds: see there.
+        p50_bound_seconds: all recoveries, whoever kept them: at most that long.
+        p99_bound_seconds: see there.
+        requests: sent while they were at work, and until the recovery.
+        in_time: of these.
+    """
 
     count: int
     recovered: int
     overlapped: int
     p50_seconds: float | None
     p99_seconds: float | None
+    p50_bound_seconds: float | None
+    p99_bound_seconds: float | None
     requests: int
     in_time: int
 
@@ -127,6 +141,7 @@ def by_kind(flow: Flow, found: Sequence[Recovery]) -> dict[str, FaultTally]:
     for kind in sorted({fault.kind for fault in flow.evidence.faults}):
         known = [each for each in found if each.fault.kind == kind]
         seconds = [each.seconds for each in known if each.seconds is not None and not each.is_overlapped]
+        bounds = [each.seconds for each in known if each.seconds is not None]
         spans = [(fault.began_at, fault.ended_at) for fault in flow.evidence.faults if fault.kind == kind]
         until = {each.fault.began_at: each.fault.ended_at + (each.seconds or 0.0) for each in known}
         meanwhile = [flow.sent_between(began_at, until.get(began_at, ended_at)) for began_at, ended_at in spans]
@@ -136,6 +151,8 @@ def by_kind(flow: Flow, found: Sequence[Recovery]) -> dict[str, FaultTally]:
             sum(each.is_overlapped for each in known),
             quantile(seconds, 0.5),
             quantile(seconds, 0.99),
+            quantile(bounds, 0.5),
+            quantile(bounds, 0.99),
             sum(requests for requests, _ in meanwhile),
             sum(in_time for _, in_time in meanwhile),
         )
