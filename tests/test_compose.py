@@ -111,17 +111,18 @@ def test_what_a_service_mounts_is_there(name):
         assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
 
 
-def test_prometheus_asks_every_worker_where_it_answers_and_reads_rules_that_it_mounts():
+def test_prometheus_asks_services_where_they_answer_and_reads_rules_that_it_mounts():
     [mounted] = [each for each in SERVICES["prometheus"]["volumes"] if each.startswith(".")]
     source, target, mode = mounted.split(":")
     assert (target, mode) == ("/etc/prometheus", "ro")
     settings = yaml.safe_load((ROOT / source / "prometheus.yml").read_text())
     assert all((ROOT / source / file).exists() for file in settings["rule_files"])
-    [job] = settings["scrape_configs"]
-    [found] = job["dns_sd_configs"]
-    assert found["names"] == ["worker"]
-    command = SERVICES["worker"]["command"]
-    assert command[command.index("--port") + 1] == str(found["port"])
+    jobs = {job["job_name"]: job["dns_sd_configs"] for job in settings["scrape_configs"]}
+    assert [found["names"] for found in jobs["failsoft"]] == [["worker"]]
+    for found in (each for configured in jobs.values() for each in configured):
+        for name in found["names"]:
+            command = SERVICES[name]["command"]
+            assert command[command.index("--port") + 1] == str(found["port"])
 
 
 def test_the_board_asks_the_prometheus_of_this_file_and_lies_where_its_provider_looks():
