@@ -83,7 +83,7 @@ async def at_rest(cluster: Cluster) -> int:
     return count
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 async def test_a_thousand_dead_letters_are_each_handled_once_however_the_replay_is_cut_off(
     cluster: Cluster, tmp_path: Path
 ):
@@ -99,7 +99,7 @@ async def test_a_thousand_dead_letters_are_each_handled_once_however_the_replay_
     said = b""
     for signal_, count in KILLS:
         replaying = await start(cluster, tmp_path, "replay", "--rate", "500")
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(2 * PATIENCE_SECONDS):  # the command starts anew, on a busy machine in ten seconds
             while len(await requests(cluster)) < count:
                 assert replaying.returncode is None, await replaying.communicate()
                 await asyncio.sleep(0.1)
