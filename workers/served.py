@@ -6,9 +6,13 @@ are known, and not in the server's queue.
 
     failsoft model-server &                              # prints its address
     MODEL_SERVER_URL=http://… failsoft worker workers.served:pipeline
+
+Where there are several, MODEL_SERVER_URLS names them by region, the usual one first: ``eu=http://…,us=http://…``. An operator
+moves requests from one to the other (runbooks/).
 """
 
 import os
+from typing import Any
 
 from failsoft import Constant, OpenAICompatible, Pipeline
 
@@ -20,10 +24,13 @@ UNREADABLE = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "?"}, "finish_reason": "stop"}],
 }
 
-url = os.environ.get("MODEL_SERVER_URL", "http://127.0.0.1:8000")
+regions = os.environ.get("MODEL_SERVER_URLS", "")
+where: dict[str, Any] = {"url": os.environ.get("MODEL_SERVER_URL", "http://127.0.0.1:8000")}
+if regions:
+    where = {"urls": dict(pair.split("=", 1) for pair in regions.split(","))}
 
 pipeline = Pipeline("digits")
 classify = pipeline.stage("classify")
-classify.tier("large", OpenAICompatible("large", url=url, limit=LARGE_SLOTS), expect="200ms")
-classify.tier("small", OpenAICompatible("small", url=url, limit=SMALL_SLOTS), expect="40ms")
+classify.tier("large", OpenAICompatible("large", **where, limit=LARGE_SLOTS), expect="200ms")
+classify.tier("small", OpenAICompatible("small", **where, limit=SMALL_SLOTS), expect="40ms")
 classify.tier("unreadable", Constant(UNREADABLE))

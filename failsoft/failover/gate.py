@@ -34,7 +34,7 @@ def refusals(
     held = logbook.holder(runbook.endpoint)
     if held is not None and held.is_open:
         yield (
-            f"{held.by} has a {held.kind} of {held.runbook} open on {held.endpoint}, at {held.phase}: "
+            f"{held.by} has a run of {held.runbook} open on {held.endpoint} ({held.kind}, at {held.phase}): "
             f"`failsoft failover resume` or `rollback` ends it"
         )
     here = where(route, runbook.regions)

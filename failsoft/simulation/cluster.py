@@ -14,6 +14,7 @@ from failsoft.policy.outcome import Ending
 from failsoft.policy.progress import Progress
 from failsoft.policy.register import Register
 from failsoft.policy.request import ClassName, Partition
+from failsoft.policy.routing import Route
 from failsoft.simulation.engine import Engine
 from failsoft.simulation.report import Tally
 from failsoft.simulation.workload import Ask
@@ -85,8 +86,9 @@ class Cluster:
         self.results: Log[tuple[Ask, Ending]] = Log()
         self.visible = VisibleOnce()
         self.registers: Log[Said] = Log()
-        self.on_register: list[Callable[[], None]] = []
-        """Who is told that somebody has said something on a breaker."""
+        self.routes: Log[Route] = Log()
+        self.on_word: list[Callable[[], None]] = []
+        """Who is told that somebody has said something on a breaker or a route."""
         self.group = Group(partitions, session_seconds=session_seconds)
         self.on_append: dict[Partition, Callable[[ClassName], None]] = {}
         """Who waits for records of a partition; who owned it before is not told any more."""
@@ -151,7 +153,15 @@ class Cluster:
     def announce(self, said: Said) -> None:
         """Append a word on a breaker; of each process and breaker the last one is kept."""
         self.registers.append(said, key=(said.process, said.breaker), now=self.clock)
-        for tell in list(self.on_register):
+        self._tell_all()
+
+    def say_route(self, route: Route) -> None:
+        """Append an operator's word on a route."""
+        self.routes.append(route, key=(route.endpoint, route.epoch), now=self.clock)
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        for tell in list(self.on_word):
             tell()
 
     def commit(self, member: str, generation: int, marks: Mapping[Partition, Progress]) -> Answer:

@@ -48,7 +48,7 @@ class Plan:
 
     Attributes:
         settings: the stage, as production has it.
-        models: tier -> the model behind it.
+        models: tier -> the model behind it; of a tier that stands in several regions, ``<tier>@<region>``.
         phases: how much is asked, and when.
         mix: of classes, where a phase does not say.
         contents: what is asked.
@@ -130,6 +130,12 @@ class Fleet:
 
     def run(self) -> None:
         """Run to the end, and look whether anything is left."""
+        self.begin()
+        self.engine.run(until=self.plan.ends_at)
+        self.end()
+
+    def begin(self) -> None:
+        """Set the world up; whoever does so lets time pass."""
         for host in self.hosts:
             self.engine.at(0.0, host.start)
         for fault in self.plan.faults:
@@ -137,7 +143,9 @@ class Fleet:
             self.engine.at(fault.begins_at + fault.seconds, fault.end, self)
         for ask in self.asks:
             self.engine.at(ask.at, self.cluster.produce, ask, self.plan.producer_skew_seconds)
-        self.engine.run(until=self.plan.ends_at)
+
+    def end(self) -> None:
+        """Let the world settle, and look whether anything is left."""
         self._settle()
         self.invariants.check_settled(self.cluster)
 

@@ -129,9 +129,9 @@ class Invariants:
         self._calls[shell.name][action.record] += 1
         if ask.key is None:
             self._check_alone(shell, action)
-        permits = shell.machine.permits_of(action.tier)
-        if shell.in_flight[action.tier] > permits:
-            self._break("over_permits", f"{shell.name} at {action.tier}: {shell.in_flight[action.tier]} of {permits}")
+        permits, in_flight = shell.machine.permits_of(action.tier), shell.in_flight_of(action.tier)
+        if in_flight > permits:
+            self._break("over_permits", f"{shell.name} at {action.tier}: {in_flight} of {permits}")
         self._neglect.call_started(shell, action.record, action.tier)
 
     def call_ended(self, shell: Shell, call: CallUnderWay, verdict: Verdict) -> None:

@@ -30,6 +30,7 @@ from failsoft.policy.events import (
     Published,
     RegisterSeen,
     Revoked,
+    RouteSeen,
     Verdict,
 )
 from failsoft.policy.latency import PRIOR_SIGMA
@@ -75,6 +76,8 @@ class _TierBook:
         self.good_calls = 0
         self.full_at = -math.inf
         self.is_full = False
+        self.is_parted = False
+        """A route of it is on its way: who waits for the one region does not get the permits of the other, on purpose."""
         self.order = NEVER_OPENED.order
 
     def trouble(self) -> None:
@@ -87,7 +90,7 @@ class _TierBook:
         self.mean_seconds += (seconds - self.mean_seconds) / (1 + self.calls)
         self.longest_seconds = max(self.longest_seconds, seconds)
         self.good_calls += 1
-        if self.good_calls == WELL_CALLS and self.well_from == math.inf:
+        if self.good_calls == WELL_CALLS and self.well_from == math.inf and not self.is_parted:
             self.well_from = now + WELL_SECONDS
 
 
@@ -176,6 +179,8 @@ class Neglect:
         match event:
             case RegisterSeen():
                 self._hear(book, event)
+            case RouteSeen():
+                self._part(book, event)
             case Assigned():
                 book.wary -= event.positions.keys()
                 book.wary |= {partition for partition, progress in event.positions.items() if progress.crashes}
@@ -210,6 +215,8 @@ class Neglect:
             self._report("full_tier_idle", f"{shell.name} has a permit, and somebody whom it can surely serve")
 
     def _check_share(self, shell: Shell, book: _WorkerBook, served: ClassName) -> None:
+        if any(known.is_parted for known in book.tiers.values()):
+            return  # whose turn it is is decided for each region by itself
         for name, of_class in book.waiting.items():
             oldest = next(iter(of_class.values()), None)
             if name == served or oldest is None or not self._is_overdue(shell, book, self._classes[name], oldest):
@@ -250,16 +257,24 @@ class Neglect:
 
     def _note_full(self, shell: Shell, book: _WorkerBook) -> None:
         for name, known in book.tiers.items():
-            is_full = shell.in_flight[name] >= shell.machine.permits_of(name)
+            is_full = shell.is_full(name)
             if is_full or known.is_full:
                 known.full_at = shell.now
             known.is_full = is_full
 
     def _hear(self, book: _WorkerBook, event: RegisterSeen) -> None:
         """A breaker that moves anywhere is trouble here: this worker follows it, and ramps."""
-        known = book.tiers.get(event.breaker.rpartition("/")[2])
+        _, _, place = event.breaker.partition("/")
+        known = book.tiers.get(place.partition("/")[0])
         if known is not None and event.register is not None and event.register.word.order > known.order:
             known.order = event.register.word.order
+            known.trouble()
+
+    def _part(self, book: _WorkerBook, event: RouteSeen) -> None:
+        """In another region it is another endpoint, of which nothing is known."""
+        known = book.tiers.get(event.route.endpoint.partition("/")[2])
+        if known is not None:
+            known.is_parted = 0 < event.route.share < 1
             known.trouble()
 
     def _forget(self, book: _WorkerBook, partitions: frozenset[Partition]) -> None:

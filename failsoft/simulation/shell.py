@@ -81,7 +81,7 @@ class Shell:
     Args:
         engine: virtual time.
         settings: of the stage.
-        models: tier -> what it calls.
+        models: tier -> what it calls; of one that stands in several regions, ``<tier>@<region>``.
         owner: of the records.
         watches: who looks on.
         name: of the process, unlike any other's.
@@ -161,8 +161,25 @@ class Shell:
         for call in self._calls.values():
             if call.service is not None and not call.is_reported:
                 self._over(call, Verdict.TIMEOUT)
-                self._models[call.action.tier].cut(call.service)
+                self._models[self._name(call.action)].cut(call.service)
         self._calls.clear()
+
+    def in_flight_of(self, tier: str) -> int:
+        """How many calls of a tier it has in flight, in all regions."""
+        return sum(count for name, count in self.in_flight.items() if name.partition("@")[0] == tier)
+
+    def is_full(self, tier: str) -> bool:
+        """Whether it has a call in flight for each of its permits of a tier, in one of the regions where that stands."""
+        return any(
+            count >= self.machine.permits_of(tier, name.partition("@")[2] or None)
+            for name, count in self.in_flight.items()
+            if name.partition("@")[0] == tier
+        )
+
+    def _name(self, action: StartCall) -> str:
+        """Which model a call goes to; a world may have one for all regions of a tier."""
+        regional = f"{action.tier}@{action.region}"
+        return regional if regional in self._models else action.tier
 
     def _perform(self, action: Action) -> None:
         self.bodies.follow(action)
@@ -188,10 +205,10 @@ class Shell:
 
     def _start_call(self, action: StartCall) -> None:
         call = self._calls[action.call_id] = CallUnderWay(action, self._engine.now)
-        self.in_flight[action.tier] += 1
+        self.in_flight[self._name(action)] += 1
         for watch in self._watches:
             watch.call_started(self, action)
-        call.service = self._models[action.tier].start(
+        call.service = self._models[self._name(action)].start(
             partial(self.when_awake, self._ended, action.call_id), seen_as=self.seen_as
         )
         self.later(action.window_ends_at, self._cut, action.call_id)
@@ -201,7 +218,7 @@ class Shell:
         call = self._calls.pop(call_id, None)
         if call is None:
             return
-        self.in_flight[call.action.tier] -= 1
+        self.in_flight[self._name(call.action)] -= 1
         if call.is_reported:
             self.feed(SlotFreed(call_id))
         else:
@@ -215,7 +232,7 @@ class Shell:
             return
         call.is_reported = True
         self._over(call, Verdict.TIMEOUT)
-        if self._models[call.action.tier].cut(call.service):
+        if self._models[self._name(call.action)].cut(call.service):
             self.later(self._engine.now, self._ended, call_id, Verdict.TIMEOUT)
         self.feed(CallFinished(call_id, Verdict.TIMEOUT, is_over=False))
 

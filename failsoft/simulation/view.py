@@ -1,10 +1,10 @@
-"""A process's view of the breakers' topic, the twin of ``kafka/views.py``: read from the beginning, then as it grows.
+"""A process's view of what is said of breakers and routes, the twin of ``kafka/view.py``: from the beginning, then as it grows.
 
 What stood in it when the process began is handed over with its age, by the broker's clock; what comes later is new. After a time
 out of reach it goes on where it was.
 """
 
-from failsoft.policy.events import RegisterSeen
+from failsoft.policy.events import RegisterSeen, RouteSeen
 from failsoft.simulation.cluster import Cluster
 from failsoft.simulation.member import Link
 from failsoft.simulation.shell import Shell
@@ -14,7 +14,7 @@ LOOK_SECONDS = 1.0
 
 
 class View:
-    """The registers of all processes, as one process reads them.
+    """The registers of all processes and the words of operators, as one process reads them.
 
     Args:
         shell: whose machine hears them.
@@ -26,14 +26,15 @@ class View:
         self._shell = shell
         self._cluster = cluster
         self._link = link
-        self._position = 0
+        self._position = self._route_position = 0
         self._is_reading = False
 
     def start(self) -> None:
         """Read what is there, before anything is decided; then follow."""
         self._cluster.registers.compact()
+        self._cluster.routes.compact()
         self._read()
-        self._cluster.on_register.append(self._hear)
+        self._cluster.on_word.append(self._hear)
         self._look()
 
     def _hear(self) -> None:
@@ -43,7 +44,7 @@ class View:
 
     def _look(self) -> None:
         """Look now and then, for what was said while the broker was out of reach."""
-        if self._position < self._cluster.registers.end:
+        if self._position < self._cluster.registers.end or self._route_position < self._cluster.routes.end:
             self._hear()
         self._shell.later(self._shell.now + LOOK_SECONDS, self._look)
 
@@ -58,3 +59,9 @@ class View:
                     said, age = entry.value, self._cluster.clock - entry.appended_at
                     self._shell.feed(RegisterSeen(said.breaker, said.process, said.register, age_seconds=age))
         self._position = self._cluster.registers.end
+        while routes := self._cluster.routes.read(self._route_position, BATCH):
+            for word in routes:
+                self._route_position = word.offset + 1
+                if word.value is not None:
+                    self._shell.feed(RouteSeen(word.value))
+        self._route_position = self._cluster.routes.end

@@ -102,7 +102,7 @@ def test_force_does_not_pass_over_an_open_run():
     world = World()
     world.drilled()
     killed(world, 15)
-    with pytest.raises(Refused, match="ann has a execute of eu-us open"):
+    with pytest.raises(Refused, match="ann has a run of eu-us open"):
         world.run(world.operator().begin(Kind.EXECUTE, why="I want to", is_forced=True))
 
 

@@ -52,7 +52,13 @@ class Shell:
     now = resumes_at = 0.0
 
     def __init__(self, in_flight: int = 1) -> None:
-        self.in_flight = {"full": in_flight, "small": 0}
+        self._in_flight = {"full": in_flight, "small": 0}
+
+    def in_flight_of(self, tier: str) -> int:
+        return self._in_flight[tier]
+
+    def is_full(self, tier: str) -> bool:
+        return self._in_flight[tier] >= 2
 
 
 def call(**changes: Any) -> StartCall:

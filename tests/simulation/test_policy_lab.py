@@ -12,6 +12,7 @@ import pytest
 
 from failsoft.policy.actions import StartCall
 from failsoft.policy.events import Verdict
+from failsoft.policy.stage.dispatcher import Dispatcher
 from failsoft.simulation.bound import blind_bound
 from failsoft.simulation.fleet import Fleet, ModelPlan, Plan
 from failsoft.simulation.latency_law import Lognormal
@@ -129,6 +130,7 @@ class Looker:
 
     def handled(self, shell: Shell, event):
         dispatcher = shell.machine._dispatcher
+        assert isinstance(dispatcher, Dispatcher)  # nothing here has a choice of regions
         full, lower = dispatcher.endpoints
         if not full.is_open(shell.now):
             return
