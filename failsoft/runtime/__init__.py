@@ -7,6 +7,8 @@ clock          the only reader of time
 runner         one stage: records and ends become events, actions become I/O
 ports          what it needs of Kafka
 held           what the shell keeps of a record while the machine decides
+bodies         the bodies of results, and of the answers that are kept
+answer_log     what workers tell each other of answers
 calls          calls under way, each cut at its window
 publisher      results and dead letters, until they are acknowledged
 worker         a process: its stages, its signals, its drain

@@ -18,6 +18,7 @@ topics:
   results:      {config: {retention.ms: 7d}}
   dead-letters: {config: {retention.ms: 14d}}
   outcomes:     {config: {retention.ms: 1h}}
+  answers:      {config: {cleanup.policy: compact}}
   breakers:     {config: {cleanup.policy: compact}}
   latency:      {config: {cleanup.policy: compact}}
   degradation:  {config: {cleanup.policy: compact}}
@@ -48,7 +49,7 @@ def said(role: Role) -> set[str]:
                 "Read shop.answer.interactive", "Read shop.answer.batch", "Read failsoft.shop.answer",
                 "Write shop.answer.interactive", "Write shop.answer.batch",
                 "Write shop.results", "Write shop.dead-letters", "Write shop.outcomes", "Write for-app",
-                "Read shop.breakers", "Write shop.breakers", "Read shop.controls", "Read shop.latency",
+                "Read shop.answers", "Write shop.answers", "Read shop.breakers", "Write shop.breakers", "Read shop.controls", "Read shop.latency",
             },
         ),
         (

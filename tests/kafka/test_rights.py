@@ -42,6 +42,7 @@ topics:
   results:      {config: {retention.ms: 7d}}
   dead-letters: {config: {retention.ms: 14d}}
   outcomes:     {config: {retention.ms: 1h}}
+  answers:      {config: {cleanup.policy: compact}}
   breakers:     {config: {cleanup.policy: compact}}
   latency:      {config: {cleanup.policy: compact}}
   degradation:  {config: {cleanup.policy: compact}}
@@ -217,6 +218,7 @@ PLACES = {
     "results": "shop.results",
     "dead letters": "shop.dead-letters",
     "outcomes": "shop.outcomes",
+    "answers": "shop.answers",
     "breakers": "shop.breakers",
     "latency": "shop.latency",
     "degradation": "shop.degradation",
@@ -235,12 +237,14 @@ ALLOWED = {
     ("worker", "write", "results"),
     ("worker", "write", "dead letters"),
     ("worker", "write", "outcomes"),
+    ("worker", "read", "answers"),
+    ("worker", "write", "answers"),
     ("worker", "read", "breakers"),
     ("worker", "write", "breakers"),
     ("worker", "read", "controls"),
     ("worker", "read", "latency"),
     *(
-        ("worker", "commit", place) for place in ("breakers", "controls", "latency")
+        ("worker", "commit", place) for place in ("answers", "breakers", "controls", "latency")
     ),  # which means nothing: who may read may commit
     ("worker", "write", "replies"),
     ("streams", "read", "outcomes"),
