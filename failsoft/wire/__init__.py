@@ -5,6 +5,7 @@ limits             how much of a record is looked at, and strict JSON
 identity           what names a request and its result
 envelope           a request's headers: CloudEvents, deadline, floor, correlation
 body               values: the lines of OpenAI's batch files
+trail              the stages that a request has passed
 result             the one end of a request, for writers and for readers
 content_key        which requests ask for the same answer
 answer             an answer of the past, for the next owner of its partition
@@ -31,6 +32,7 @@ from failsoft.wire.envelope import Envelope
 from failsoft.wire.identity import Identity
 from failsoft.wire.record import ForeignHeaders, Headers, Record
 from failsoft.wire.result import Result
+from failsoft.wire.trail import Step, Trail
 
 __all__ = [
     "ContextPart",
@@ -43,4 +45,6 @@ __all__ = [
     "Record",
     "RequestLine",
     "Result",
+    "Step",
+    "Trail",
 ]

@@ -9,6 +9,7 @@
 ``ce_floor``                            the lowest level that the sender accepts, 1-3
 ``ce_maxstale``                         how far past its freshness an answer of the past may be, seconds
 ``ce_coalescekey``                      requests with the same key want the same answer
+``ce_trail``                            between stages: how earlier ones served it
 ``traceparent``, ``tracestate``         W3C trace context, passed on
 ``ce_correlationid`` and two others     echoed byte for byte on the result (one of them is 16 raw bytes in Spring)
 ``reply_to``, ``kafka_replyTopic``      where else the result is wanted
@@ -30,6 +31,7 @@ from failsoft.wire.identity import Identity
 from failsoft.wire.limits import HEADER_BYTES, check_headers
 from failsoft.wire.record import ForeignHeaders, Headers
 from failsoft.wire.timestamp import format_timestamp
+from failsoft.wire.trail import Trail, decode_trail, encode_trail
 
 REQUEST_TYPE: Final = "failsoft.request.v1"
 CONTENT_TYPE: Final = "application/json"
@@ -54,6 +56,7 @@ class Envelope:
         reply_to: a further topic for the result; whether it is written to is the catalogue's decision.
         trace: W3C trace context, passed on.
         correlation: echoed on the result.
+        trail: how the stages before this one have served it.
     """
 
     identity: Identity
@@ -67,9 +70,12 @@ class Envelope:
     reply_to: str | None = None
     trace: Headers = ()
     correlation: Headers = ()
+    trail: Trail = ()
 
 
-def decode_headers(headers: ForeignHeaders, *, topic: str, partition: int, offset: int) -> Envelope:
+def decode_headers(
+    headers: ForeignHeaders, *, topic: str, partition: int, offset: int, is_between: bool = False
+) -> Envelope:
     """Read the headers of a request.
 
     Args:
@@ -77,11 +83,12 @@ def decode_headers(headers: ForeignHeaders, *, topic: str, partition: int, offse
         topic: with partition and offset, the place of the record: its name if it brings none.
         partition: see topic.
         offset: see topic.
+        is_between: it comes from another stage, which has added to what its sender said.
 
     Raises:
         MalformedRecord: a header is not what the contract says; names it.
     """
-    check_headers(headers)
+    check_headers(headers, is_between=is_between)
     attributes = Attributes(headers)
     _check_content(attributes)
     return Envelope(
@@ -96,6 +103,7 @@ def decode_headers(headers: ForeignHeaders, *, topic: str, partition: int, offse
         reply_to=attributes.text("reply_to") or attributes.text("kafka_replyTopic"),
         trace=passed_on(headers, TRACE),
         correlation=passed_on(headers, CORRELATION),
+        trail=decode_trail(attributes.text("ce_trail")) if is_between else (),
     )
 
 
@@ -113,7 +121,9 @@ def salvage_headers(headers: ForeignHeaders, *, topic: str, partition: int, offs
     return Envelope(identity, trace=passed_on(headers, TRACE), correlation=passed_on(headers, CORRELATION))
 
 
-def encode_request_headers(envelope: Envelope, *, budget_seconds: float, sent_at: float) -> Headers:
+def encode_request_headers(
+    envelope: Envelope, *, budget_seconds: float, sent_at: float, is_between: bool = False
+) -> Headers:
     """Write the headers of a request that is sent now.
 
     The end that the first sender named travels unchanged; the stamp is ours and new. What a worker would refuse is
@@ -123,6 +133,7 @@ def encode_request_headers(envelope: Envelope, *, budget_seconds: float, sent_at
         envelope: what to say; of its stamp only ``expires_at`` is used.
         budget_seconds: what is left of the deadline.
         sent_at: now, on this host's wall clock, epoch seconds.
+        is_between: it goes from one stage to the next.
 
     Raises:
         MalformedRecord: a worker would refuse them; names the header.
@@ -143,9 +154,10 @@ def encode_request_headers(envelope: Envelope, *, budget_seconds: float, sent_at
         "ce_maxstale": envelope.max_stale_seconds,
         "ce_coalescekey": envelope.coalesce_key,
         "reply_to": envelope.reply_to,
+        "ce_trail": encode_trail(envelope.trail) if is_between else None,
     }
     headers = [*encode_attributes(said), *envelope.trace, *envelope.correlation]
-    decode_headers(headers, topic="", partition=0, offset=0)
+    decode_headers(headers, topic="", partition=0, offset=0, is_between=is_between)
     return headers
 
 

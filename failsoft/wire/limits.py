@@ -47,6 +47,10 @@ HEADER_COUNT: Final = 32
 HEADER_BYTES: Final = 8 * 1024
 """All names and values together: what HTTP servers allow by default."""
 
+BETWEEN_COUNT: Final = 16
+BETWEEN_BYTES: Final = 4 * 1024
+"""What the worker of one stage may add to a request for the next: its own deadline, and the trail of at most eight stages."""
+
 DEPTH: Final = 64
 
 _ALL_BUT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -86,13 +90,15 @@ def parse_json(data: bytes, *, limit_bytes: int = VALUE_BYTES, field: str = "val
     return document
 
 
-def check_headers(headers: ForeignHeaders) -> None:
-    """Refuse more headers, or longer ones, than a request may have."""
-    if len(headers) > HEADER_COUNT:
-        raise MalformedRecord("headers", f"{len(headers)} of them, the limit is {HEADER_COUNT}")
+def check_headers(headers: ForeignHeaders, *, is_between: bool = False) -> None:
+    """Refuse more headers, or longer ones, than a request may have; between stages it may have some more."""
+    count = HEADER_COUNT + BETWEEN_COUNT * is_between
+    if len(headers) > count:
+        raise MalformedRecord("headers", f"{len(headers)} of them, the limit is {count}")
     size = sum(len(name.encode("utf-8", "replace")) + len(value or b"") for name, value in headers)
-    if size > HEADER_BYTES:
-        raise MalformedRecord("headers", f"{size} bytes of names and values, the limit is {HEADER_BYTES}")
+    limit = HEADER_BYTES + BETWEEN_BYTES * is_between
+    if size > limit:
+        raise MalformedRecord("headers", f"{size} bytes of names and values, the limit is {limit}")
 
 
 def _structure(data: bytes) -> bytes:

@@ -3,14 +3,16 @@
 A reader that only wants answers takes the value; one that wants to know takes the headers, all CloudEvents
 extensions: ``ce_outcome`` and ``ce_reason`` (closed words), ``ce_servedtier``, ``ce_servedlevel`` and
 ``ce_wantedlevel``, ``ce_executions``, ``ce_queuems``, ``ce_callms`` and ``ce_slackms``, and where they apply
-``ce_region``, ``ce_coalescedwith``, ``ce_contextstate``, ``ce_stale``, ``ce_agems``, ``retry-after``. Results are keyed by their
+``ce_region``, ``ce_coalescedwith``, ``ce_contextstate``, ``ce_stale``, ``ce_agems``, ``retry-after``; ``ce_stage`` is the stage
+in which it ended, ``ce_trail`` how those before it served. Where one of those was the weakest, level and reason are its own: an
+answer is no better than what it was made from. Results are keyed by their
 id, which follows from the request's identity, so that repeats of a result meet in one partition, and the first of
 them is the result.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from failsoft.policy.errors import MalformedRecord
@@ -21,6 +23,7 @@ from failsoft.wire.envelope import CONTENT_TYPE, CORRELATION, TRACE, Envelope, p
 from failsoft.wire.identity import Identity, result_id
 from failsoft.wire.record import ForeignHeaders, Headers, Record
 from failsoft.wire.timestamp import format_timestamp
+from failsoft.wire.trail import Trail, decode_trail, encode_trail, weakest
 
 RESULT_TYPE: Final = "failsoft.result.v1"
 
@@ -63,6 +66,8 @@ class Result:
         published_at: when the end was decided, by the worker's clock, epoch seconds.
         correlation: the sender's correlation headers, byte for byte.
         trace: W3C trace context.
+        stage: in which it ended; None if that was not said.
+        trail: how the stages before that one served it.
     """
 
     id: str
@@ -89,6 +94,8 @@ class Result:
     published_at: float | None = None
     correlation: Headers = ()
     trace: Headers = field(default=(), repr=False)
+    stage: str | None = None
+    trail: Trail = ()
 
     @property
     def is_ok(self) -> bool:
@@ -115,6 +122,7 @@ def encode_result(
     region: str | None = None,
     coalesced_with: str | None = None,
     context_state: str | None = None,
+    stage: str | None = None,
 ) -> Record:
     """Write the result of a request.
 
@@ -130,6 +138,7 @@ def encode_result(
         region: where the endpoint is that answered.
         coalesced_with: the result id of the leader.
         context_state: how complete the context was.
+        stage: in which it ended.
 
     Raises:
         ValueError: ok without an answer.
@@ -137,6 +146,7 @@ def encode_result(
     """
     if body is None and ending.outcome is Outcome.OK:
         raise ValueError("a result that is ok needs a body")
+    ending = _of_the_whole(ending, envelope.trail)
     request = envelope.identity
     id_ = result_id(request)
     retry_after = None if ending.retry_after_seconds is None else math.ceil(ending.retry_after_seconds)
@@ -166,6 +176,8 @@ def encode_result(
         "ce_stale": "true" if ending.is_stale else None,
         "ce_agems": None if ending.age_seconds is None else milliseconds(ending.age_seconds),
         "retry-after": retry_after,
+        "ce_stage": stage,
+        "ce_trail": encode_trail(envelope.trail),
     }
     value = encode_output(OutputLine(id_, custom_id, status, request.id, answer))
     return Record(id_.encode(), value, [*encode_attributes(said), *envelope.trace, *envelope.correlation])
@@ -206,7 +218,17 @@ def decode_result(headers: ForeignHeaders, value: bytes | None) -> Result:
         published_at=attributes.instant("ce_time"),
         correlation=passed_on(headers, CORRELATION),
         trace=passed_on(headers, TRACE),
+        stage=attributes.text("ce_stage"),
+        trail=decode_trail(attributes.text("ce_trail")),
     )
+
+
+def _of_the_whole(ending: Ending, trail: Trail) -> Ending:
+    """An answer is no better than the weakest stage behind it."""
+    weak = weakest(trail)
+    if ending.level is None or weak is None or weak.level <= ending.level:
+        return ending
+    return replace(ending, level=weak.level, reason=weak.reason)
 
 
 def _error(ending: Ending, message: str | None, retry_after: int | None) -> dict[str, Any]:

@@ -33,6 +33,8 @@ from failsoft.wire.profile import PROFILE_TYPE
 from failsoft.wire.register import PHASES, REGISTER_TYPE
 from failsoft.wire.result import RESULT_TYPE
 from failsoft.wire.rollup import ROLLUP_TYPE
+from failsoft.wire.trail import PATTERN as TRAIL
+from failsoft.wire.trail import STEPS_MAX
 
 Schema = dict[str, Any]
 
@@ -70,6 +72,14 @@ def _record(name: str, title: str, headers: Schema, value: Schema) -> Schema:
     }
 
 
+def _trail(description: str) -> Schema:
+    return {
+        "type": "string",
+        "pattern": f"^{TRAIL}(;{TRAIL}){{0,{STEPS_MAX - 1}}}$",
+        "description": f"{description}: stage,tier,level,reason,queue ms,call ms;…",
+    }
+
+
 _SIGNED: Final = r"^-?\d{1,10}$"
 _LEVEL: Final = r"^[1-3]$"
 
@@ -88,7 +98,9 @@ _REQUEST_HEADERS: Final = _object(
     {
         "ce_specversion": {"const": "1.0"},
         "ce_id": _text("with ce_source, the identity of the request; absent: its place in the log"),
-        "ce_source": _text("who sends, as a URI reference; /replay/<id of a result>: a dead letter's request, once more"),
+        "ce_source": _text(
+            "who sends, as a URI reference; /replay/<id of a result>: a dead letter's request, once more"
+        ),
         "ce_type": {
             "type": "string",
             "pattern": rf"^(?!failsoft\.)|^{REQUEST_TYPE.replace('.', chr(92) + '.')}$",
@@ -108,6 +120,7 @@ _REQUEST_HEADERS: Final = _object(
         "ce_maxstale": _integer("how far past its freshness an answer of the past may be, seconds"),
         "ce_coalescekey": _text("requests with the same key want the same answer"),
         "reply_to": _text("a further topic for the result"),
+        "ce_trail": _trail("between stages: how earlier ones served it"),
         "kafka_replyTopic": _text("the same, as Spring writes it"),
         **_PASSED_ON,
     },
@@ -160,6 +173,8 @@ _RESULT_HEADERS: Final = _object(
         "ce_stale": {"enum": ["true", "false"], "description": "whether the answer is one of the past, past its time"},
         "ce_agems": _integer("how old an answer of the past was, milliseconds"),
         "retry-after": _integer("when a shed request may be sent again, seconds"),
+        "ce_stage": _text("the stage in which it ended"),
+        "ce_trail": _trail("how the stages before that one served it"),
         **_PASSED_ON,
     },
     required=("ce_id", "ce_type", "ce_requestsource", "ce_requestid", "ce_outcome", "ce_reason"),

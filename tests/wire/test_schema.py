@@ -84,11 +84,15 @@ def test_an_example_follows_its_schema(path):
 @pytest.mark.parametrize("path", examples("request"))
 def test_a_request_is_decoded_and_its_value_written_again_as_it_was(path):
     record = as_record(json.loads(path.read_text()))
-    envelope = decode_headers(record.headers, topic="t", partition=0, offset=0)
+    is_between = "ce_trail" in dict(record.headers)
+    envelope = decode_headers(record.headers, topic="t", partition=0, offset=0, is_between=is_between)
     assert encode_request(decode_request(record.value)) == record.value
     if envelope.stamp.budget_seconds is not None and envelope.stamp.sent_at is not None:
         again = encode_request_headers(
-            envelope, budget_seconds=envelope.stamp.budget_seconds, sent_at=envelope.stamp.sent_at
+            envelope,
+            budget_seconds=envelope.stamp.budget_seconds,
+            sent_at=envelope.stamp.sent_at,
+            is_between=is_between,
         )
         assert dict(again) == dict(record.headers)
 
@@ -105,7 +109,7 @@ def test_a_result_is_decoded_and_written_again_as_it_was(path):
     }
     again = encode_result(
         Ending(**said),
-        Envelope(result.request, trace=result.trace, correlation=result.correlation),
+        Envelope(result.request, trace=result.trace, correlation=result.correlation, trail=result.trail),
         pipeline=as_document(record)["headers"]["ce_source"].removeprefix("/failsoft/"),
         published_at=result.published_at or 0.0,
         custom_id=result.custom_id,
@@ -115,6 +119,7 @@ def test_a_result_is_decoded_and_written_again_as_it_was(path):
         region=result.region,
         coalesced_with=result.coalesced_with,
         context_state=result.context_state,
+        stage=result.stage,
     )
     assert again == record
 
