@@ -220,7 +220,7 @@ class LatencySeen:
     """What the fleet has measured of one of its endpoints.
 
     Attributes:
-        endpoint: which, ``<stage>/<tier>``, where this worker calls it.
+        endpoint: which, ``<stage>/<tier>``, and ``/<region>`` where its tier has a choice of them.
         profile: the durations of its latest calls, of all workers.
     """
 

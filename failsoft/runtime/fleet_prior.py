@@ -1,16 +1,15 @@
 """Hands the fleet's latency to the stages of this worker, so that one that has just started chooses as its neighbours do.
 
-A stage takes what is said of its own tiers, where it calls them itself: a profile of another region says nothing of ours. What
-was read before a stage was there is kept for it. What cannot be read says nothing.
+A stage takes what is said of its own tiers, each region by itself: what holds in one says nothing of another. What was read
+before a stage was there is kept for it. What cannot be read says nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from failsoft.endpoints import OpenAICompatible
 from failsoft.kafka import ViewRecord
-from failsoft.pipeline import Stage
+from failsoft.pipeline import Stage, Tier
 from failsoft.policy.errors import MalformedRecord
 from failsoft.policy.events import LatencySeen
 from failsoft.policy.profile import Profile
@@ -21,16 +20,15 @@ log = structlog.get_logger("failsoft.latency")
 
 
 def places(stage: Stage) -> Mapping[str, Place]:
-    """Model tier -> where this worker calls it."""
-    return {
-        tier.settings.name: Place(stage.name, tier.settings.name, _region(tier.serves))
-        for tier in stage.tiers
-        if tier.settings.is_model
-    }
+    """Model tier, and ``/<region>`` where it has a choice of them -> where it is called."""
+    names = [
+        (tier.settings.name, region) for tier in stage.tiers if tier.settings.is_model for region in _regions(tier)
+    ]
+    return {f"{tier}/{region}" if region else tier: Place(stage.name, tier, region) for tier, region in names}
 
 
-def _region(serves: object) -> str:
-    return (serves.region or "") if isinstance(serves, OpenAICompatible) else ""
+def _regions(tier: Tier) -> tuple[str, ...]:
+    return tier.settings.regions or ("",)
 
 
 class FleetPrior:
@@ -63,4 +61,5 @@ class FleetPrior:
                 self._tell(place)
 
     def _tell(self, place: Place) -> None:
-        self._listeners[place](LatencySeen(f"{place.stage}/{place.tier}", self._known[place]))
+        where = f"/{place.region}" if place.region else ""
+        self._listeners[place](LatencySeen(f"{place.stage}/{place.tier}{where}", self._known[place]))

@@ -7,7 +7,7 @@ import pytest
 
 from failsoft.policy.breaker_control import Control, Force
 from failsoft.policy.breaker_states import State
-from failsoft.policy.events import ControlSeen, RouteSeen, Verdict
+from failsoft.policy.events import ControlSeen, LatencySeen, RouteSeen, Verdict
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.request import RecordId
 from failsoft.policy.routing import Route, place
@@ -204,3 +204,30 @@ def test_the_reason_of_a_step_down_in_a_stopped_region_is_its_breaker():
     record = on.arrive()
     on.finish(record)
     assert (on.ending(record).tier, on.ending(record).reason) == ("small", Reason.BREAKER_OPEN)
+
+
+def test_what_is_told_of_latency_is_told_of_each_region():
+    on = driver()
+    on.machine.take_latency()
+    on.finish(on.arrive(), after=0.2)
+    on.send(route(1.0))
+    on.finish(on.arrive(), after=0.3)
+    assert on.machine.take_latency().keys() == {"large/eu", "large/us"}
+
+
+def test_what_the_fleet_knows_of_one_region_says_nothing_of_another():
+    warm, cold = driver(), driver()
+    warm.machine.take_latency()
+    for _ in range(40):
+        warm.finish(warm.arrive("batch"), after=1.5)
+    cold.send(LatencySeen("answer/large/us", warm.machine.take_latency()["large/eu"]))
+    assert on_tier(cold) == "large"
+    cold.send(route(1.0))
+    assert on_tier(cold) == "small"
+
+
+def on_tier(on: Driver) -> str:
+    """Which tier takes a request that has a second."""
+    record = on.wait_for_call(on.arrive(budget=1.0))
+    on.finish(record)
+    return on.calls[record][0].tier

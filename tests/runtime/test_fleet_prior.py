@@ -152,7 +152,7 @@ def test_a_stage_hears_of_its_own_tiers_where_it_calls_them():
     prior.take([record_of(Place("work", "full", "us")), record_of(Place("other", "full", "eu"))])
     assert heard == []
     prior.take([record_of(Place("work", "full", "eu"))])
-    assert [event.endpoint for event in heard] == ["work/full"]
+    assert [event.endpoint for event in heard] == ["work/full/eu"]
 
 
 def test_a_stage_that_comes_later_hears_what_is_known():

@@ -76,7 +76,8 @@ class Endpoint:
         self.settings = settings
         self.region = region
         self.tier_name = f"{stage.name}/{settings.name}"
-        self.name = self.tier_name if region is None else f"{self.tier_name}/{region}"
+        self.place = settings.name if region is None else f"{settings.name}/{region}"
+        self.name = f"{stage.name}/{self.place}"
         said = settings.expected_seconds
         self.latency = (
             LatencyWindow(DEFAULT_PRIOR_SECONDS, prior_samples=GUESS_SAMPLES) if said is None else LatencyWindow(said)
@@ -268,8 +269,13 @@ class Endpoint:
         self._control = self._control.followed_by(control)
         self.sync_at = now
 
-    def sync(self, *, now: float) -> Register | None:
-        """Follow the fleet, and say what it should know; None: nothing new."""
+    def sync(self, *, asked_at: float = -math.inf, now: float) -> Register | None:
+        """Follow the fleet, and say what it should know; None: nothing new.
+
+        Args:
+            asked_at: when the stage had a request last.
+            now: monotonic seconds.
+        """
         if now < self.sync_at:
             return None
         self._rung_until = -math.inf
@@ -280,7 +286,8 @@ class Endpoint:
         )
         has_trouble = self.board.has_trouble or self.breaker.has_trouble(now=now)
         self.sync_at = now + (SYNC_SECONDS if has_trouble else CALM_SYNC_SECONDS)
-        return self.board.announcement(self.breaker.register(now=now), is_wanted=self._is_wanted(now), now=now)
+        is_wanted = self._is_wanted(asked_at, now)
+        return self.board.announcement(self.breaker.register(now=now), is_wanted=is_wanted, now=now)
 
     def _obey(self, now: float) -> None:
         """Set the breaker to what an operator wants, or let it go."""
@@ -289,5 +296,7 @@ class Endpoint:
             self._forced = forced
             self.breaker.force(self._control.state(now=now), now=now)
 
-    def _is_wanted(self, now: float) -> bool:
-        return self._tried_at is not None and now - self._tried_at < WANTED_SECONDS
+    def _is_wanted(self, asked_at: float, now: float) -> bool:
+        """Whether requests use it, or would if its breaker let them: those who wait to probe must not take each other for dead."""
+        tried_at = -math.inf if self._tried_at is None else self._tried_at
+        return now - max(tried_at, asked_at if self.breaker.is_holding_back else tried_at) < WANTED_SECONDS

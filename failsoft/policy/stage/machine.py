@@ -115,6 +115,8 @@ class StageMachine:
         self._watch_at = math.inf
         """When time alone may let somebody out of quarantine."""
         self._is_draining = False
+        self._asked_at = -math.inf
+        """When there was a request last, here or in the log."""
         self._now = 0.0
         self._actions: list[Action] = []
         self._handlers: Mapping[type[Event], Callable[..., None]] = {
@@ -219,8 +221,11 @@ class StageMachine:
         return {end.settings.name: end.condition for end in self._dispatcher.usual}
 
     def take_latency(self) -> Mapping[str, Profile]:
-        """Model tier -> how long its calls took that ended since this was last asked; tiers without any are left out."""
-        taken = {end.settings.name: end.latency.take_untold() for end in self._dispatcher.usual}
+        """Tier -> how long its calls took that ended since this was last asked; tiers without any are left out.
+
+        Of one that stands in several regions, ``<tier>/<region>``.
+        """
+        taken = {end.place: end.latency.take_untold() for end in self._endpoints}
         return {tier: profile for tier, profile in taken.items() if profile.samples}
 
     @property
@@ -245,6 +250,7 @@ class StageMachine:
             nothing = Request.unreadable(event.record, assignment, event.size_bytes, now=self._now)
             self._end(self._hold(nothing), Outcome.INVALID, Reason.MALFORMED, dead_letter=True)
         else:
+            self._asked_at = self._now
             request = request_of(event, self._classes[event.record.request_class], assignment, now=self._now)
             self._receive(self._hold(request))
 
@@ -508,6 +514,8 @@ class StageMachine:
     def _on_backlog_seen(self, event: BacklogSeen) -> None:
         self._dispatcher.backlog_seen(event.request_class, event.records)
         self._oldest_age[event.request_class] = event.oldest_age_seconds
+        if event.records:
+            self._asked_at = self._now
 
     def _on_register_seen(self, event: RegisterSeen) -> None:
         endpoint = next((endpoint for endpoint in self._endpoints if endpoint.name == event.breaker), None)
@@ -528,12 +536,12 @@ class StageMachine:
 
     def _on_latency_seen(self, event: LatencySeen) -> None:
         for endpoint in self._endpoints:
-            if event.endpoint in {endpoint.name, endpoint.tier_name}:
+            if endpoint.name == event.endpoint:
                 endpoint.latency_seen(event.profile)
 
     def _sync(self) -> None:
         for endpoint in self._endpoints:
-            register = endpoint.sync(now=self._now) if self._now >= endpoint.sync_at else None
+            register = endpoint.sync(asked_at=self._asked_at, now=self._now) if self._now >= endpoint.sync_at else None
             if register is not None:
                 self._actions.append(AnnounceRegister(endpoint.name, register))
 
