@@ -132,6 +132,7 @@ class StageUnderTest:
         request_class: ClassName,
         deadline: Duration | None = None,
         floor: int | None = None,
+        max_stale: Duration | None = None,
         tenant: str | None = None,
         url: str = "/v1/chat/completions",
     ) -> Result:
@@ -142,6 +143,8 @@ class StageUnderTest:
             request_class: urgency.
             deadline: how long it may take; the class's own where not said.
             floor: the lowest level that it accepts.
+            max_stale: how far past its freshness an answer of the past may be, in whole seconds; as far as the stage allows where
+                not said.
             tenant: whose it is.
             url: the path of the model's API.
 
@@ -155,7 +158,8 @@ class StageUnderTest:
             request_class=request_class,
             deadline_seconds=None if deadline is None else parse_duration(deadline, field="deadline"),
         )
-        envelope = Envelope(Identity("/test", number), tenant=tenant, floor=floor)
+        tolerated = None if max_stale is None else int(parse_duration(max_stale, field="max_stale"))
+        envelope = Envelope(Identity("/test", number), tenant=tenant, floor=floor, max_stale_seconds=tolerated)
         value = encode_request(RequestLine(number, url, dict(body)))
         return await self._loop.run(self._inside.send(destination, envelope, value))
 

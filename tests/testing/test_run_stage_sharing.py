@@ -89,6 +89,16 @@ async def test_a_known_answer_is_the_last_resort():
     assert unknown.tier == "sorry"
 
 
+async def test_a_request_may_tolerate_less_than_the_stage_does():
+    stage, model = a_stage(keeps_answers=True)
+    async with run_stage(stage) as running:
+        await running.send(BODY, request_class="interactive")
+        await running.pass_time("5s")
+        new = await running.send(BODY, request_class="interactive", max_stale="2s")
+    assert (new.body["call"], new.is_stale) == (2, False)
+    assert model.calls == 2
+
+
 async def test_an_answer_that_no_result_can_carry_is_not_remembered():
     stage = Pipeline("support").stage("answer")
     answers = [b'{"call": 1, "call": 2}', {"call": {1, 2}}, b'{"call": 3}']
