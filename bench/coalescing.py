@@ -203,18 +203,23 @@ def struck(calls: Iterable[Answered], *, keeps_level: bool) -> int:
 
 
 def arrivals(case: Case, seed: int) -> list[Ask]:
-    """Draw what is asked: unique contents, and so many repeats among them."""
+    """Draw what is asked."""
     dice = Random(f"arrivals {case.load} {case.repeats} {seed}")
-    ranks = list(accumulate(1 / rank for rank in range(1, CONTENTS + 1)))
     asks = poisson([Phase(case.load * CAPACITY, 0, SECONDS)], SHORT if case.is_short else MIX, dice)
+    return drawn(asks, case.repeats, dice)
 
-    def drawn(ask: Ask) -> Ask:
-        if dice.random() >= case.repeats:
+
+def drawn(asks: Iterable[Ask], repeats: float, dice: Random) -> list[Ask]:
+    """Make so many of these repeats, by Zipf's law; the others ask what nobody else does."""
+    ranks = list(accumulate(1 / rank for rank in range(1, CONTENTS + 1)))
+
+    def one(ask: Ask) -> Ask:
+        if dice.random() >= repeats:
             return replace(ask, key=f"once {ask.number}")
         content = bisect_left(ranks, dice.random() * ranks[-1])
         return replace(ask, content=content, key=f"often {content}")
 
-    return [drawn(ask) for ask in asks]
+    return [one(ask) for ask in asks]
 
 
 def measure(case: Case, seed: int) -> dict[str, float]:
