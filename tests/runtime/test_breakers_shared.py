@@ -490,3 +490,16 @@ def test_an_outage_leaves_no_old_words_behind_it(counted):
         await announcer.close()
 
     run_in_virtual_time(whole())
+
+
+@in_fleet()
+async def test_after_a_long_outage_it_is_probed_when_its_longest_wait_is_over_and_not_much_later(fleet):
+    """While nobody calls it, workers whose requests would use it go on to speak, so that none takes the silence for an outage."""
+    await fleet.start()
+    async with fleet.traffic():
+        fleet.failing = 1.0
+        await asyncio.sleep(600)
+        fleet.failing = 0.0
+        wait = max(register.word.open_seconds for register in fleet.registers().values())
+        assert wait > 40
+        await until(lambda: fleet.states() == {State.CLOSED: WORKERS}, wait + 10)

@@ -297,6 +297,6 @@ class Endpoint:
             self.breaker.force(self._control.state(now=now), now=now)
 
     def _is_wanted(self, asked_at: float, now: float) -> bool:
-        """Whether requests use it, or would if its breaker let them: those who wait to probe must not take each other for dead."""
+        """Whether requests use it, or would if its breaker let them: who waits to probe must not be taken for dead."""
         tried_at = -math.inf if self._tried_at is None else self._tried_at
         return now - max(tried_at, asked_at if self.breaker.is_holding_back else tried_at) < WANTED_SECONDS
