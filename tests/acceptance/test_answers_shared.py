@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from failsoft.cli.exits import Exit
 from failsoft.policy.outcome import Outcome
 from failsoft.wire import Envelope, Identity, RequestLine, Result
 from failsoft.wire.body import encode_request
@@ -16,6 +17,7 @@ from failsoft.wire.envelope import encode_request_headers
 from failsoft.wire.identity import result_id
 from tests.acceptance.harness import Cluster, new_cluster, until
 from tests.faults.fleet import Worker, a_fleet
+from tests.kafka.conftest import create_topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.acceptance]
 
@@ -83,6 +85,16 @@ async def owns(share: float, *workers: Worker) -> None:
 def share_of(worker: Worker) -> float:
     """What it has last said of itself."""
     return float(["0", *re.findall(r"share=([\d.]+)", worker.log.read_text())][-1])
+
+
+async def test_a_worker_refuses_a_topic_of_answers_that_does_not_go_with_its_requests(kafka_bootstrap, tmp_path: Path):
+    async with new_cluster(kafka_bootstrap) as cluster:
+        await create_topics(kafka_bootstrap, {f"{cluster.pipeline}.answers": 5})
+        cluster.text += f"  {ANSWERS}\n"
+        async with a_fleet(cluster, tmp_path, kafka_bootstrap, code=PIPELINE) as fleet:
+            worker = await fleet.start()
+            assert await asyncio.wait_for(worker.process.wait(), 60.0) == Exit.USAGE
+            assert f"{cluster.pipeline}.answers has 5" in worker.log.read_text()
 
 
 async def test_answers_outlive_the_worker_that_was_told_them_and_stand_in_for_a_model_that_is_down(
