@@ -120,7 +120,7 @@ def _pattern(place: Sequence[str], stage: StageSettings, part: str, prefix: str,
 def _tier(place: Sequence[str], better: Sequence[TierSettings], tier: TierSettings) -> Group:
     usual: dict[str, Any] = {"level": usual_level(better, is_model=tier.is_model)}
     if tier.is_model:
-        usual |= {field: default for field, default in _defaults(tier).items() if field != "is_cached"}
+        usual |= {field: default for field, default in _defaults(tier).items() if field not in {"is_cached", "regions"}}
     explained = dict.fromkeys(("limit", "target_seconds", "limit_enforce"), concurrency.__name__)
     knobs = _knobs((*place, tier.name), tier, usual, explained_in=explained, declared={"level": PYTHON})
     return Group("tiers", tier.name, None, tier, knobs)
