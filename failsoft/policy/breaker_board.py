@@ -45,6 +45,8 @@ ANNOUNCE_SECONDS = 1.0
 HEARTBEAT_SECONDS = 10.0
 REFRESH_SECONDS = 3600.0
 """The topic deletes what is older than a day."""
+FORGET_SECONDS = 86_400.0
+"""As the topic deletes what is older, so a worker that runs for weeks does not keep all that ever were."""
 TURN_SECONDS_MIN = 5.0
 """Far above the delay of a register, so that a live prober is always heard before the next turn."""
 SILENT_WAITS = 10.0
@@ -174,6 +176,8 @@ class BreakerBoard:
         this one, but for the last prober.
         """
         live = self._live(now)
+        if len(live) < len(self._others):
+            self._others = {name: who for name, who in self._others.items() if now - who.written_at < FORGET_SECONDS}
         self._pooled = _Pooled.of(
             still_counting(heard.register.buckets, age_seconds=now - heard.written_at)
             for heard in live.values()

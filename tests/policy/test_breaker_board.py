@@ -6,6 +6,7 @@ import pytest
 
 from failsoft.policy.breaker_board import (
     ANNOUNCE_SECONDS,
+    FORGET_SECONDS,
     HEARTBEAT_SECONDS,
     LIVE_SECONDS,
     REFRESH_SECONDS,
@@ -285,3 +286,11 @@ def test_what_a_deleted_register_said_still_holds():
     found = board(("a", Register(OPEN)))
     found.removed("a")
     assert view(found).word == OPEN
+
+
+def test_who_was_not_heard_for_a_day_is_forgotten_and_what_it_said_still_holds():
+    found = board(("a", Register(OPEN)))
+    view(found, OPEN, now=NOW + FORGET_SECONDS - 1)
+    assert "a" in found._others
+    assert view(found, OPEN, now=NOW + FORGET_SECONDS).word == OPEN
+    assert "a" not in found._others
