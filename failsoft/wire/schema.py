@@ -33,6 +33,7 @@ from failsoft.wire.profile import PROFILE_TYPE
 from failsoft.wire.register import PHASES, REGISTER_TYPE
 from failsoft.wire.result import RESULT_TYPE
 from failsoft.wire.rollup import ROLLUP_TYPE
+from failsoft.wire.route import ROUTE_TYPE
 from failsoft.wire.trail import PATTERN as TRAIL
 from failsoft.wire.trail import STEPS_MAX
 
@@ -375,6 +376,83 @@ _CONTROL_VALUE: Final = _object(
 )
 
 
+_SHARE: Final[Schema] = {"type": "number", "minimum": 0, "maximum": 1, "description": "the part that goes over"}
+_INSTANT: Final[Schema] = {"type": "number", "description": "epoch seconds"}
+
+_ROUTE_VALUE: Final = _object(
+    {
+        "endpoint": {"type": "string", "description": "<stage>/<tier>"},
+        "origin": {"type": "string", "description": "the region that its calls leave"},
+        "target": {"type": "string", "description": "the region that they go to"},
+        "share": _SHARE,
+        "epoch": {**_WHOLE, "description": "of two words the one with the higher epoch holds; of one epoch the later"},
+        "who": _NAME,
+        "why": _NAME,
+    },
+    required=("endpoint", "origin", "target", "share", "epoch", "who", "why"),
+    additionalProperties=False,
+)
+
+_DRILL_VALUE: Final = _object(
+    {
+        "name": {"type": "string", "description": "of the run, through all sessions that carry it on"},
+        "kind": {"enum": ["drill", "execute"]},
+        "runbook": {"type": "string", "description": "its file's name, without the ending"},
+        "runbook_hash": {"type": "string", "description": "sha256 of what the runbook said, canaries included"},
+        "endpoint": {"type": "string", "description": "<stage>/<tier>"},
+        "origin": {"type": "string"},
+        "target": {"type": "string"},
+        "steps": {
+            "type": "array",
+            "items": _object({"share": _SHARE, "hold_seconds": _LENGTH}, required=("share", "hold_seconds")),
+            "description": "none of a drill by shadow calls",
+        },
+        "started_at": _INSTANT,
+        "epoch": {**_WHOLE, "description": "of this session; the highest of an endpoint has its route"},
+        "session": {"type": "string", "description": "who writes this record, and nobody else does"},
+        "by": _NAME,
+        "why": _NAME,
+        "is_forced": {"type": "boolean", "description": "begun although no drill allowed it"},
+        "is_claim": {"type": "boolean", "description": "others have not been ruled out yet"},
+        "phase": {"enum": ["before", "shift", "verify", "return", "ended"], "description": "what is to be done next"},
+        "position": {**_WHOLE, "description": "which step"},
+        "verdict": {"enum": ["passed", "failed", "withdrawn", None]},
+        "ended_at": {"type": ["number", "null"], "description": "epoch seconds"},
+        "findings": {
+            "type": "array",
+            "items": _object(
+                {
+                    "at": {"type": "string", "description": "before, or the share that was on"},
+                    "check": {"enum": ["reachable", "breakers", "agreement", "p95", "capacity", "served"]},
+                    "bound": {"type": "number"},
+                    "figure": {"type": ["number", "null"], "description": "null: it could not be measured"},
+                    "passed": {"type": "boolean"},
+                },
+                required=("at", "check", "bound", "figure", "passed"),
+            ),
+        },
+        "answers": {
+            "type": "array",
+            "items": {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2},
+            "description": "custom_id of a canary, digest of what the origin answered",
+        },
+    },
+    required=(
+        "name",
+        "kind",
+        "runbook",
+        "runbook_hash",
+        "endpoint",
+        "epoch",
+        "session",
+        "phase",
+        "verdict",
+        "findings",
+    ),
+    additionalProperties=False,
+)
+
+
 def _typed(type_: str) -> Schema:
     return _object({"ce_type": {"const": type_}, "content-type": {"const": "application/json"}}, required=("ce_type",))
 
@@ -416,6 +494,18 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "What an operator says of a breaker, keyed breaker|<stage>/<tier>",
         _typed(CONTROL_TYPE),
         _CONTROL_VALUE,
+    ),
+    "route": _record(
+        "route",
+        "What an operator says of where an endpoint is called, keyed route|<stage>/<tier>|<epoch>",
+        _typed(ROUTE_TYPE),
+        _ROUTE_VALUE,
+    ),
+    "drill": _record(
+        "drill",
+        "A drill or a failover as far as it got, keyed <stage>/<tier>|<epoch>|<session>",
+        _typed("failsoft.drill.v1"),
+        _DRILL_VALUE,
     ),
 }
 """By name; the file is ``<name>.schema.json``."""

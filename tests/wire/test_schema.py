@@ -24,6 +24,7 @@ from failsoft.wire.record import Record
 from failsoft.wire.register import decode_register, encode_register
 from failsoft.wire.result import decode_result, encode_result
 from failsoft.wire.rollup import decode_rollup, encode_rollup
+from failsoft.wire.route import decode_route, encode_route
 from failsoft.wire.schema import SCHEMAS, main
 from tests.wire.strategies import envelopes, lines
 
@@ -174,6 +175,14 @@ def test_an_operator_s_word_is_decoded_and_written_again_as_it_was(path):
     assert encode_control(control) == record
 
 
+@pytest.mark.parametrize("path", examples("route"))
+def test_an_operator_s_route_is_decoded_and_written_again_as_it_was(path):
+    record = as_record(json.loads(path.read_text()))
+    route = decode_route(record.value, record.headers)
+    assert route is not None
+    assert encode_route(route) == record
+
+
 @pytest.mark.parametrize("path", examples("dead-letter-mark"))
 def test_a_mark_of_a_dead_letter_is_decoded_and_written_again_as_it_was(path):
     record = as_record(json.loads(path.read_text()))
@@ -196,6 +205,20 @@ def test_a_mark_of_a_dead_letter_is_decoded_and_written_again_as_it_was(path):
         ("latency", {"value": {"stage": "s", "tier": "t", "region": "", "answers": {}, "cut": {}}}),
         ("degradation", {"value": {"stage": "s"}}),
         ("register", {"value": {"epoch": 1, "phase": "ajar"}}),
+        (
+            "route",
+            {
+                "value": {
+                    "endpoint": "s/t",
+                    "origin": "eu",
+                    "target": "us",
+                    "share": 2,
+                    "epoch": 1,
+                    "who": "me",
+                    "why": "",
+                }
+            },
+        ),
         ("control", {"value": {"breaker": "s/t", "force": "ajar", "who": "me", "why": "", "until": None}}),
     ],
 )
