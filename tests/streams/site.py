@@ -8,8 +8,11 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from uuid import uuid4
+
+import pytest
 
 from failsoft.catalogue import parse
 from failsoft.kafka import Connection, Outbox, View, ViewRecord, admin
@@ -40,6 +43,17 @@ LOWER = Kind("interactive", 2, Reason.ENDPOINT_TIMEOUT, Outcome.OK)
 EXPIRED = Kind("batch", None, Reason.DEADLINE_PASSED, Outcome.EXPIRED)
 KINDS = (SERVED, LOWER, EXPIRED)
 PATIENCE_SECONDS = 50.0
+
+
+def has_faust() -> bool:
+    """Whether the extra `streams` is installed; Faust hides its own spec once it was imported."""
+    try:
+        return bool(version("faust-streaming"))
+    except PackageNotFoundError:
+        return False
+
+
+needs_faust = pytest.mark.skipif(not has_faust(), reason="the extra `streams` is not installed")
 
 Told = Counter[tuple[str, Kind]]
 

@@ -1,7 +1,6 @@
 """The app round a model, without a broker: what is acknowledged, and when it had better end."""
 
 import asyncio
-import importlib.util
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +11,9 @@ from failsoft.policy.errors import EnvironmentFailure
 from failsoft.policy.rollup import RollUp
 from failsoft.wire import Record
 from failsoft.wire.rollup import encode_rollup
-from tests.streams.site import SERVED
+from tests.streams.site import SERVED, has_faust
 
-if importlib.util.find_spec("faust") is None:
+if not has_faust():
     pytest.skip("the extra `streams` is not installed", allow_module_level=True)
 
 from streams.app import FROZEN_SECONDS, REPEAT_ROUNDS, App

@@ -1,7 +1,6 @@
 """The apps on a real broker: exact whatever is killed, and nobody waits for them."""
 
 import asyncio
-import importlib.util
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,13 +11,9 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from failsoft.catalogue import streams_group_name
 from failsoft.policy.rollup import Place
 from failsoft.testing import EmbeddedKafka
-from tests.streams.site import Site, a_site
+from tests.streams.site import Site, a_site, needs_faust
 
-pytestmark = [
-    pytest.mark.kafka,
-    pytest.mark.acceptance,
-    pytest.mark.skipif(importlib.util.find_spec("faust") is None, reason="the extra `streams` is not installed"),
-]
+pytestmark = [pytest.mark.kafka, pytest.mark.acceptance, needs_faust]
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Workers and the apps beside them, on a real broker: one who starts knows what the others measured, and nobody waits."""
 
 import asyncio
-import importlib.util
 import os
 import sys
 import time
@@ -19,12 +18,9 @@ from failsoft.wire.body import encode_request
 from failsoft.wire.envelope import encode_request_headers
 from failsoft.wire.identity import result_id
 from failsoft.wire.result import decode_result
-from tests.streams.site import Site, a_site
+from tests.streams.site import Site, a_site, needs_faust
 
 pytestmark = [pytest.mark.kafka, pytest.mark.acceptance]
-needs_faust = pytest.mark.skipif(
-    importlib.util.find_spec("faust") is None, reason="the extra `streams` is not installed"
-)
 
 PIPELINE = """
 import asyncio, os
