@@ -26,6 +26,7 @@ class Call:
         headers: tracing headers, to be passed on.
         window_ends_at: when the call will be cut, on the clock of ``remaining_seconds``.
         region: where it is to be made; None where the tier's author names no regions.
+        context: what earlier stages have gathered: name -> value, any JSON.
     """
 
     body: dict[str, Any] = field(repr=False)
@@ -38,6 +39,7 @@ class Call:
     window_ends_at: float
     clock: Callable[[], float] = field(repr=False)
     region: str | None = None
+    context: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def remaining_seconds(self) -> float:
         """Time until this call is cut; the request itself may have longer, for its next tier."""
@@ -49,12 +51,16 @@ class Output:
     """An answer.
 
     Attributes:
-        body: what becomes ``response.body`` of the result; bytes must be a JSON document and are not looked at.
+        body: what becomes ``response.body`` of the result; bytes must be a JSON document and are not looked at. Of a stage with
+            a next one: the body of its request; an empty one hands on the body that came.
         region: where the endpoint that answered stands, None if its author named none.
+        context: what this stage has gathered for those after it: name -> value, any JSON, or a
+            :class:`~failsoft.wire.body.ContextPart`. A plain value is present, and gathered now. Goes into no result.
     """
 
     body: Mapping[str, Any] | bytes = field(repr=False)
     region: str | None = None
+    context: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class Busy(FailsoftError):  # noqa: N818 - a state of the endpoint

@@ -4,7 +4,7 @@ It is no :class:`~failsoft.endpoints.endpoint.Endpoint`: nothing is called, so n
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -13,7 +13,9 @@ class Constant:
     """A deterministic answer.
 
     Attributes:
-        body: what becomes ``response.body`` of the result.
+        body: what becomes ``response.body`` of the result; of a stage with a next one as with an Output.
+        context: what it hands on to later stages: name -> value.
     """
 
     body: Mapping[str, Any]
+    context: Mapping[str, Any] = field(default_factory=dict)

@@ -72,6 +72,7 @@ def encode_call(call: Call) -> bytes:
         "tenant": call.tenant,
         "headers": dict(call.headers),
         "remaining_seconds": call.remaining_seconds(),
+        "context": dict(call.context),
     }
     return frame(head, orjson.dumps(call.body))
 
@@ -88,6 +89,7 @@ def decode_call(head: Head, body: bytes, *, clock: Callable[[], float]) -> Call:
         headers=head["headers"],
         window_ends_at=clock() + head["remaining_seconds"],
         clock=clock,
+        context=head["context"],
     )
 
 
@@ -97,10 +99,9 @@ def encode_output(output: Output) -> bytes:
     Raises:
         EndpointBroken: it is nothing that JSON can say.
     """
-    if isinstance(output.body, bytes):
-        return frame({"end": "ok", "region": output.region}, output.body)
+    head = {"end": "ok", "region": output.region, "context": dict(output.context)}
     try:
-        return frame({"end": "ok", "region": output.region}, orjson.dumps(dict(output.body)))
+        return frame(head, output.body if isinstance(output.body, bytes) else orjson.dumps(dict(output.body)))
     except TypeError as error:  # orjson's own error is one
         raise EndpointBroken(f"the answer is not possible in JSON: {error}") from None
 
@@ -126,7 +127,7 @@ def decode_end(head: Head, body: bytes) -> Output:
     """The answer of a call, or what its function raised, raised again."""
     match head["end"]:
         case "ok":
-            return Output(body, head["region"])
+            return Output(body, head["region"], head["context"])
         case "busy":
             raise Busy(head["message"], retry_after_seconds=head["retry_after_seconds"])
         case "refused":

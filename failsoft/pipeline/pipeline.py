@@ -37,6 +37,7 @@ class Pipeline:
         self,
         name: str,
         *,
+        after: Stage | None = None,
         floor: Mapping[ClassName, int] | None = None,
         patience: Mapping[ClassName, float] | None = None,
         breakers: BreakerSettings = BREAKER_DEFAULTS,
@@ -51,6 +52,7 @@ class Pipeline:
 
         Args:
             name: as in topics.yaml.
+            after: the stage whose answers it takes; None: its requests come from outside. A stage hands on to one other.
             floor: class -> the lowest acceptable level, 1-3; 3 where not said.
             patience: class -> the part of its budget, 0-1, that a request waits for a better tier.
             breakers: thresholds of every endpoint's breaker.
@@ -64,6 +66,8 @@ class Pipeline:
         """
         if name in self.stages:
             raise ConfigurationError(f"pipeline {self.name}: stage {name!r} is declared twice")
+        if after is not None and self.stages.get(after.name) is not after:
+            raise ConfigurationError(f"pipeline {self.name}, stage {name!r}: after= is {after}, which is not one of it")
         stage = Stage(
             self.name,
             checked_name("stage", name),
@@ -77,6 +81,8 @@ class Pipeline:
             coalescing=coalescing,
             admission=admission,
         )
+        if after is not None:
+            after.follow_with(stage)
         self.stages[name] = stage
         return stage
 

@@ -44,7 +44,7 @@ from failsoft.policy.settings import (
 from failsoft.policy.widening import DEFAULTS as WIDENING_DEFAULTS
 from failsoft.policy.widening import WideningConfig
 from failsoft.wire import Envelope, RequestLine
-from failsoft.wire.content_key import Coalesce, content_key
+from failsoft.wire.content_key import Coalesce, content_key, repeat_key
 
 Serves = Endpoint | Constant | CachedAnswer
 """What a tier may be."""
@@ -97,6 +97,10 @@ class Stage:
         self.pipeline = pipeline
         self.name = name
         self.tiers: list[Tier] = []
+        self.successor: Stage | None = None
+        """The stage that takes its answers; None: they are the results."""
+        self.is_first = True
+        """Whether its requests come from outside."""
         self._breakers, self._retries, self._widening = breakers, retries, widening
         self._coalesce, self._data_version = coalesce, data_version
         self._coalescing, self._admission = coalescing, admission
@@ -239,10 +243,25 @@ class Stage:
                 serves.regions if isinstance(serves, OpenAICompatible) else (),
             )
             tiers = [*self.tiers, Tier(settings, serves, _revision(serves, revision))]
+            if self.successor is not None and isinstance(serves, CachedAnswer):
+                raise ConfigurationError("a stage with a next one keeps no answers; leave its CachedAnswer out")
             StageSettings(self.name, tuple(tier.settings for tier in tiers), (), answers=_answers(tiers))
         except ConfigurationError as error:
             raise ConfigurationError(f"{self}, tier {name}: {error}") from None
         self.tiers = tiers
+
+    def follow_with(self, stage: "Stage") -> None:
+        """Hand every answer on to this stage.
+
+        Raises:
+            ConfigurationError: it keeps answers of the past, which say nothing of what was gathered with them; or another
+                stage follows already.
+        """
+        if self.successor is not None:
+            raise ConfigurationError(f"{self}: {self.successor} takes its answers already; a stage has one next stage")
+        if self.keeps_answers:
+            raise ConfigurationError(f"{self}: a stage with a next one keeps no answers; leave its CachedAnswer out")
+        self.successor, stage.is_first = stage, False
 
     @property
     def keeps_answers(self) -> bool:
@@ -250,15 +269,23 @@ class Stage:
         return _answers(self.tiers) is not None
 
     def content_key(self, line: RequestLine, envelope: Envelope) -> str | None:
-        """What makes a request equal to others; None: it shares nothing."""
-        return content_key(
+        """What makes a request equal to others; None: it shares nothing.
+
+        Behind another stage a request may come twice: a worker of that one has died after handing it on, and before its commit
+        said so. So one that shares nothing with others still shares its execution with itself; but its answer is not kept.
+        """
+        name = f"{self.pipeline}.{self.name}"
+        found = content_key(
             line,
             tenant=envelope.tenant,
-            stage=f"{self.pipeline}.{self.name}",
+            stage=name,
             coalesce=self._coalesce,
             coalesce_key=envelope.coalesce_key,
             data_version=self._data_version,
         )
+        if found is not None or self.is_first or self.keeps_answers:
+            return found
+        return repeat_key(stage=name, identity=envelope.identity)
 
     def settings(self, catalogue: Catalogue) -> StageSettings:
         """What the policies need to know, with the classes of a catalogue.

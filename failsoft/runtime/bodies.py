@@ -3,9 +3,8 @@
 The machine decides which answers are kept and which one serves, by name; here is what stands under the names.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from failsoft.endpoints import Constant, Output
 from failsoft.pipeline import Stage
@@ -13,8 +12,8 @@ from failsoft.policy.answer import AnswerName
 from failsoft.policy.errors import MalformedRecord
 from failsoft.wire.answer import answer_body
 
-End = Output | Mapping[str, Any] | BaseException | None
-"""What a request ended with: an answer, a constant body, the model's refusal, or nothing."""
+End = Output | BaseException | None
+"""What a request ended with: an answer, the model's refusal, or nothing."""
 
 
 class Bodies:
@@ -26,7 +25,9 @@ class Bodies:
 
     def __init__(self, stage: Stage) -> None:
         self._constants = {
-            tier.settings.name: tier.serves.body for tier in stage.tiers if isinstance(tier.serves, Constant)
+            tier.settings.name: Output(tier.serves.body, context=tier.serves.context)
+            for tier in stage.tiers
+            if isinstance(tier.serves, Constant)
         }
         self._keeps_answers = stage.keeps_answers
         self._answers: dict[AnswerName, Output] = {}

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 from failsoft.kafka import Fetched
 from failsoft.policy.errors import MalformedRecord
+from failsoft.policy.request import ClassName
 from failsoft.wire import Envelope, RequestLine
 from failsoft.wire.body import decode_request, salvage_custom_id
 from failsoft.wire.envelope import decode_headers, salvage_headers
+from failsoft.wire.limits import LARGE_VALUE_BYTES, VALUE_BYTES
 
 
 @dataclass(slots=True, eq=False)
@@ -16,6 +18,7 @@ class Held:
 
     Attributes:
         fetched: as it came; kept whole only where it becomes a dead letter.
+        request_class: its urgency.
         assignment: of its partition, under which it came: what tells it from another in the same place of a topic made anew.
         envelope: its headers, or what could be saved of them.
         custom_id: of its line.
@@ -26,6 +29,7 @@ class Held:
     """
 
     fetched: Fetched | None = field(repr=False)
+    request_class: ClassName
     assignment: int
     envelope: Envelope
     custom_id: str | None
@@ -35,18 +39,21 @@ class Held:
     is_dead: bool = False
 
 
-def read(fetched: Fetched, key_of: Callable[[RequestLine, Envelope], str | None]) -> Held:
+def read(fetched: Fetched, key_of: Callable[[RequestLine, Envelope], str | None], *, is_between: bool = False) -> Held:
     """Read a record. Never fails: one that is not what the wire contract says is held with the reason.
 
     Args:
         fetched: as it came.
         key_of: the stage's rule for content keys.
+        is_between: it comes from another stage, which may have made it longer than anybody outside may.
     """
-    _, partition, offset = fetched.record
+    name, partition, offset = fetched.record
     try:
-        envelope = decode_headers(fetched.headers, topic=fetched.topic, partition=partition, offset=offset)
-        line = decode_request(fetched.value)
+        envelope = decode_headers(
+            fetched.headers, topic=fetched.topic, partition=partition, offset=offset, is_between=is_between
+        )
+        line = decode_request(fetched.value, limit_bytes=LARGE_VALUE_BYTES if is_between else VALUE_BYTES)
     except MalformedRecord as error:
         envelope = salvage_headers(fetched.headers, topic=fetched.topic, partition=partition, offset=offset)
-        return Held(fetched, fetched.assignment, envelope, salvage_custom_id(fetched.value), malformed=error)
-    return Held(None, fetched.assignment, envelope, line.custom_id, line, key=key_of(line, envelope))
+        return Held(fetched, name, fetched.assignment, envelope, salvage_custom_id(fetched.value), malformed=error)
+    return Held(None, name, fetched.assignment, envelope, line.custom_id, line, key=key_of(line, envelope))

@@ -1,5 +1,8 @@
 """The end of a record, written until it is acknowledged: its result, before it a dead letter, after it a reply.
 
+An answer of a stage with a next one is no end: it goes on as that one's request (:mod:`failsoft.runtime.forwarding`), and the
+record is done when the broker has that. Every other end is final, in whichever stage it comes.
+
 Only the record in ``<pipeline>.results`` (and the dead letter, where there is one) gates the offset. A reply to a topic that
 the sender named is one bounded attempt, and only to topics that topics.yaml allows: a free reply topic would let any sender
 write anywhere.
@@ -24,6 +27,7 @@ from failsoft.policy.errors import MalformedRecord
 from failsoft.policy.outcome import Ending, Outcome, Reason
 from failsoft.runtime.bodies import End
 from failsoft.runtime.clock import Clock
+from failsoft.runtime.forwarding import Forwarder
 from failsoft.runtime.held import Held
 from failsoft.runtime.ports import OutboxPort
 from failsoft.wire import Record
@@ -47,6 +51,7 @@ MESSAGES = {
     Reason.ENDPOINT_ERROR: "every tier that could be in time was called in vain; the last one failed",
     Reason.ENDPOINT_BACKPRESSURE: "every tier that could be in time was called in vain; the last one was busy",
     Reason.ANSWER_UNUSABLE: "the model's answer cannot be put into a result: no JSON, or too large",
+    Reason.CONTEXT_INCOMPLETE: "parts of the context are missing, and no tier that the request accepts can do without them",
     Reason.FLOOR: "only tiers below the lowest acceptable level were left",
     Reason.OVERLOADED: "more waits than can be served in time; send it again later",
     Reason.REQUEST_REFUSED: "the model does not take this request",
@@ -69,10 +74,11 @@ class Publisher:
     Args:
         outbox: to the cluster.
         pipeline: whose results they are.
-        stage: whose dead letters they are.
+        stage: in which they end.
         reply_topics: where replies may go.
         clock: for the result's time.
         refused: is told of each attempt that a topic refuses although nothing is wrong with the record.
+        forwarder: writes requests for the next stage; None: there is none.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class Publisher:
         reply_topics: frozenset[str],
         clock: Clock,
         refused: Callable[[RecordKind], None],
+        forwarder: Forwarder | None = None,
     ) -> None:
         self._outbox = outbox
         self._pipeline = pipeline
@@ -91,6 +98,7 @@ class Publisher:
         self._reply_topics = reply_topics
         self._clock = clock
         self._refused = refused
+        self._forwarder = forwarder
 
     async def publish(self, held: Held, ending: Ending, end: End, *, shared_with: Identity | None = None) -> Ending:
         """Publish the end of a record and return when it is acknowledged.
@@ -107,7 +115,12 @@ class Publisher:
         if ending.dead_letter:
             letter = encode_dead_letter(self._dead_letter(held, ending.reason))
             await self._send_until_taken(RecordKind.DEAD_LETTER, dead_letters_topic(self._pipeline), letter)
-        ending, record = self._result(held, ending, end, shared_with)
+        if self._forwarder is not None and isinstance(end, Output) and ending.outcome is Outcome.OK:
+            if await self._hand_on(self._forwarder, held, ending, end):
+                return ending
+            ending, record = self._unusable(held, ending)
+        else:
+            ending, record = self._result(held, ending, end, shared_with)
         try:
             await self._send(results_topic(self._pipeline), record)
         except RecordRefused:
@@ -115,6 +128,18 @@ class Publisher:
             await self._send_until_taken(RecordKind.RESULT, results_topic(self._pipeline), record)
         await self._reply(held, record)
         return ending
+
+    async def _hand_on(self, forwarder: Forwarder, held: Held, ending: Ending, output: Output) -> bool:
+        """Send it to the next stage; False where that would not take it, by its contract or by the size of its topic."""
+        if held.line is None:
+            raise ValueError("a request is handed on with its body")
+        try:
+            record = forwarder.record(held, held.line, ending, output)
+            await self._send(forwarder.topic(held.request_class), record)
+        except (MalformedRecord, RecordRefused) as error:
+            log.warning("answer_not_handed_on", stage=self._stage, error=str(error))
+            return False
+        return True
 
     async def _send(self, topic: str, record: Record) -> None:
         await self._outbox.send(topic, key=record.key, value=record.value, headers=record.headers)
@@ -149,8 +174,6 @@ class Publisher:
                 body, region = end.body, end.region
             case RequestRefused():
                 message, status_code = str(end), end.status_code
-            case Mapping():
-                body = end
         if held.malformed is not None:
             message = str(held.malformed)
         try:
@@ -192,7 +215,10 @@ class Publisher:
             message=message,
             status_code=status_code,
             region=region,
-            coalesced_with=None if shared_with is None else result_id(shared_with),
+            coalesced_with=None
+            if shared_with is None or shared_with == held.envelope.identity
+            else result_id(shared_with),
+            stage=self._stage,
         )
 
     def _dead_letter(self, held: Held, reason: Reason) -> DeadLetter:

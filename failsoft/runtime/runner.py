@@ -54,11 +54,13 @@ from failsoft.runtime.bodies import Bodies, End
 from failsoft.runtime.calls import Calls
 from failsoft.runtime.clock import Clock
 from failsoft.runtime.fleet_prior import places
+from failsoft.runtime.forwarding import Forwarder
 from failsoft.runtime.held import Held, read
 from failsoft.runtime.metrics import Metrics
 from failsoft.runtime.observer import Observer
 from failsoft.runtime.ports import InboxPort, OutboxPort, ViewPort
 from failsoft.runtime.publisher import Publisher
+from failsoft.wire import PartState
 
 log = structlog.get_logger("failsoft.stage")
 
@@ -114,6 +116,7 @@ class StageRunner:
             reply_topics=frozenset(catalogue.reply_topics),
             clock=clock,
             refused=lambda kind: metrics.records_refused.labels(stage.name, kind.value).inc(),
+            forwarder=None if stage.successor is None else Forwarder(stage, stage.successor, wall=clock.wall),
         )
         self._answer_log: AnswerLog | None = None
         self._heard: Output | None = None
@@ -228,7 +231,7 @@ class StageRunner:
         for fetched in batch:
             if fetched.record in self._held:
                 continue
-            held = read(fetched, self.stage.content_key)
+            held = read(fetched, self.stage.content_key, is_between=not self.stage.is_first)
             held.fetched = fetched  # which is dropped below, unless it becomes a dead letter at once
             self._held[fetched.record] = held
             self._observer.took(fetched.record, held.envelope.identity, held.key)
@@ -341,6 +344,9 @@ class StageRunner:
             window_ends_at=action.window_ends_at,
             clock=self._clock.monotonic,
             region=action.region,
+            context={
+                name: part.value for name, part in held.line.context.items() if part.state is not PartState.MISSING
+            },
         )
         self._started[action.call_id] = (action.tier, self._clock.monotonic())
         self._calls.start(action.call_id, call)
@@ -388,6 +394,8 @@ class StageRunner:
         """
         lent = self._lent.pop(record, {})
         held = self._held.get(record)
+        if self.stage.successor is not None:
+            return  # it is handed on with its body
         if held is not None and all(other.key == held.key for other in lent.values()):
             held.line = None
 

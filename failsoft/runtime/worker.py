@@ -162,7 +162,10 @@ class _Worker:
         written = [results_topic(pipeline), dead_letters_topic(pipeline), pipeline_topic(pipeline, "outcomes")]
         # A send to a topic that is not there would wait for half a minute before it says so.
         shared_topics = [pipeline_topic(pipeline, kind) for kind in SHARED_KINDS if kind in self._catalogue.topics]
-        await partition_counts(self._connection, [*written, *shared_topics, *self._catalogue.reply_topics])
+        next_topics = _next_topics(stages, self._catalogue)
+        await partition_counts(
+            self._connection, [*written, *next_topics, *shared_topics, *self._catalogue.reply_topics]
+        )
         outbox = Outbox(self._connection, wall_clock=clock.wall)
         await outbox.start()
         made: list[StageRunner] = []
@@ -234,6 +237,7 @@ class _Worker:
         pipeline = stages[0].pipeline
         topics = {results_topic(pipeline), dead_letters_topic(pipeline)}
         topics |= {topic for stage in stages for topic in self._catalogue.stage_topics(pipeline, stage.name).values()}
+        topics.update(_next_topics(stages, self._catalogue))
         return lambda: cluster_is_whole(self._connection, topics, PROBE_SECONDS)
 
     def _sharing(
@@ -300,6 +304,12 @@ class _Worker:
             wall_clock=lambda: clock.wall() + outbox.clock_offset.seconds,
             on_deleted=lambda name, count: metrics.lost_by_operator.labels(stage.name, name).inc(count),
         )
+
+
+def _next_topics(stages: Sequence[Stage], catalogue: Catalogue) -> list[str]:
+    """Where the answers of stages go that have a next one."""
+    following = [stage.successor for stage in stages if stage.successor is not None]
+    return [topic for stage in following for topic in catalogue.stage_topics(stage.pipeline, stage.name).values()]
 
 
 def _broker_clock(clock: Clock, outbox: Outbox) -> tuple[Callable[[], float], Callable[[], float]]:

@@ -39,10 +39,11 @@ from failsoft.testing.doubles import Answers, Double
 from failsoft.testing.memory import MemoryBroker, MemoryOutbox, MemoryResultReader, MemoryWorker
 from failsoft.testing.nested_loop import NestedLoop
 from failsoft.testing.virtual_clock import VirtualClock
-from failsoft.wire import Envelope, Identity, RequestLine, Result
+from failsoft.wire import ContextPart, Envelope, Identity, RequestLine, Result
 from failsoft.wire.body import encode_request
 from failsoft.wire.envelope import encode_request_headers
 from failsoft.wire.identity import result_id
+from failsoft.wire.limits import LARGE_VALUE_BYTES
 from failsoft.wire.result import decode_result
 
 USUAL = """
@@ -130,6 +131,7 @@ class StageUnderTest:
         body: Mapping[str, Any],
         *,
         request_class: ClassName,
+        context: Mapping[str, Any] | None = None,
         deadline: Duration | None = None,
         floor: int | None = None,
         max_stale: Duration | None = None,
@@ -141,6 +143,8 @@ class StageUnderTest:
         Args:
             body: of the model's API.
             request_class: urgency.
+            context: what earlier stages would have gathered: name -> value, gathered now, or a
+                :class:`~failsoft.wire.body.ContextPart`.
             deadline: how long it may take; the class's own where not said.
             floor: the lowest level that it accepts.
             max_stale: how far past its freshness an answer of the past may be, in whole seconds; as far as the stage allows where
@@ -160,7 +164,11 @@ class StageUnderTest:
         )
         tolerated = None if max_stale is None else int(parse_duration(max_stale, field="max_stale"))
         envelope = Envelope(Identity("/test", number), tenant=tenant, floor=floor, max_stale_seconds=tolerated)
-        value = encode_request(RequestLine(number, url, dict(body)))
+        parts = {
+            name: part if isinstance(part, ContextPart) else ContextPart(part, produced_at=self._inside.wall())
+            for name, part in (context or {}).items()
+        }
+        value = encode_request(RequestLine(number, url, dict(body), parts), limit_bytes=LARGE_VALUE_BYTES)
         return await self._loop.run(self._inside.send(destination, envelope, value))
 
     async def pass_time(self, duration: Duration) -> None:
@@ -216,6 +224,7 @@ class _Tiers:
     def stage(self) -> Stage:
         """The stage as declared, except that each call goes to what serves its tier at that moment."""
         stage = copy.copy(self._declared)
+        stage.successor = None  # its answers are results here
         stage.tiers = [self._doubled(tier) for tier in self._declared.tiers]
         return stage
 
@@ -263,6 +272,10 @@ class _Inside:
         inside = cls(stage, catalogue)
         await inside._worker.start()
         return inside
+
+    def wall(self) -> float:
+        """What a clock on the wall shows there, epoch seconds."""
+        return self._clock.wall()
 
     async def end(self) -> None:
         """Let go of the tiers' endpoints; what is under way is cut."""

@@ -22,6 +22,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from failsoft.wire.body import RequestLine
+from failsoft.wire.identity import Identity
 
 Coalesce = Literal["off", "deterministic", "always"]
 """Which requests may share an answer: none; those that would get the same one again; all."""
@@ -63,6 +64,11 @@ def content_key(
     if coalesce == "deterministic" and not _is_deterministic(line.body):
         return None
     return _digest([SCHEME, tenant, stage, "content", _content(line, projection), data_version])
+
+
+def repeat_key(*, stage: str, identity: Identity) -> str:
+    """Compute the key of a request that shares its answer with no other: only a repeat of the same record has it."""
+    return _digest([SCHEME, stage, "identity", identity.source, identity.id])
 
 
 def _is_deterministic(body: dict[str, Any]) -> bool:
