@@ -327,7 +327,9 @@ def test_a_fresh_answer_serves_at_once_at_the_level_that_it_has():
     assert ending.age_seconds == pytest.approx(30)
     assert driver.publishes[record][0].answer == AnswerName("k", 1)
     assert driver.stored == [AnswerName("k", 1)]
-    assert driver.machine.saved.answers.lookups[Freshness.FRESH] == 1
+    counts = driver.machine.saved.answers
+    assert counts is not None
+    assert counts.lookups[Freshness.FRESH] == 1
 
 
 def test_without_a_tier_for_them_no_answers_are_kept():
