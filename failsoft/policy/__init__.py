@@ -26,6 +26,6 @@ fleet_latency      what all workers have measured of an endpoint, from their rol
 degradation        how many requests ended at which level, minute by minute, from the same
 =================  =====================================================================
 
-Composed in the stage so far: all but ``context``. Modules that are not in the table hold values, or a part of the pattern that
+The stage composes all of them. Modules that are not in the table hold values, or a part of the pattern that
 names them.
 """

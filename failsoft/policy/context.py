@@ -30,6 +30,7 @@ Source: research/algorithms.md §11; the paper's "preprocessing drops context", 
 """
 
 import math
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -40,7 +41,11 @@ from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.levels import REDUCED_LEVEL
 
 Check = Callable[[Any], str | None]
-"""Looks at the value of a part; says what is wrong with it, without any of its data, or None. It must not raise."""
+"""Looks at the value of a part; says what is wrong with it, without any of its data, or None. If it raises, the part is wrong."""
+
+PARTS_MAX = 16
+"""Of one stage. All that are not present stand in a header of the result, and are labels of a metric."""
+_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,30}[a-z0-9])?", re.ASCII)
 
 
 class Found(StrEnum):
@@ -135,11 +140,17 @@ class Context:
         self._max_age = {
             name: parse_duration(age, field=f"context: max_age of {name}") for name, age in (max_age or {}).items()
         }
+        if len(self._checks) > PARTS_MAX:
+            raise ConfigurationError(f"context: {len(self._checks)} parts are declared, the limit is {PARTS_MAX}")
         for name in self._required & set(optional or ()):
             raise ConfigurationError(f"context: part {name!r} is declared both required and optional; choose one")
         for name in self._max_age:
             self._check_declared(name, "max_age")
         for name, check in self._checks.items():
+            if not _NAME.fullmatch(name):
+                raise ConfigurationError(
+                    f"context: part {name!r}: a name is 1 to 32 lower-case letters, digits, hyphens and underscores"
+                )
             if not callable(check):
                 raise ConfigurationError(
                     f"context: the check of part {name!r} is {check!r}; use nonempty() or the like"
@@ -171,7 +182,7 @@ class Context:
         found, problems = {}, {}
         for name, check in self._checks.items():
             part = parts.get(name)
-            problem = None if part is None or part.state == Found.MISSING else check(part.value)
+            problem = None if part is None or part.state == Found.MISSING else _problem(check, part.value)
             if problem is not None:
                 problems[name] = problem
             found[name] = Found.EMPTY if problem is not None else self._state(name, part, wall_now)
@@ -192,6 +203,14 @@ class Context:
         if name not in self._checks:
             declared = ", ".join(self._checks) or "none"
             raise ConfigurationError(f"context: {where} names the part {name!r}; declared are: {declared}")
+
+
+def _problem(check: Check, value: Any) -> str | None:
+    """What an author's check says. It meets whatever other stages send, and what it does not expect is no reason to fail."""
+    try:
+        return check(value)
+    except Exception as error:
+        return f"its check failed: {type(error).__name__}"
 
 
 def nonempty() -> Check:

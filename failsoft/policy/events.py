@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from failsoft.policy.answer import AnswerName
 from failsoft.policy.breaker_control import Control
+from failsoft.policy.context import Completeness
 from failsoft.policy.deadline import Stamp
 from failsoft.policy.profile import Profile
 from failsoft.policy.progress import Marks, Progress
@@ -44,10 +45,12 @@ class Arrived(NamedTuple):
         received_at: this host's wall clock now, epoch seconds.
         clock_offset: the broker's clock minus this host's, seconds; 0 while unknown.
         floor: the floor that the request asks for, None if it does not.
-        key: its content key; requests of one key may share an execution or an answer. None: it shares with no other.
+        key: its content key; requests of one key may share an execution or an answer, and so must have contexts of one state.
+            None: it shares with no other.
         max_stale_seconds: how far past its freshness an answer of the past may be; None: as far as the stage allows.
         tenant: whose it is; where some are shed, all requests of one tenant share a fate.
         is_malformed: it is not what the wire contract says; the shell knows why.
+        context: what its parts turned out to be; None of a stage that declares none.
     """
 
     record: RecordId
@@ -61,6 +64,7 @@ class Arrived(NamedTuple):
     max_stale_seconds: float | None = None
     tenant: str = ""
     is_malformed: bool = False
+    context: Completeness | None = None
 
 
 class CallFinished(NamedTuple):

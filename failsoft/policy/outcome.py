@@ -46,6 +46,8 @@ class Reason(StrEnum):
     """The model refused this very request (400, 413, 422)."""
     ANSWER_UNUSABLE = "answer_unusable"
     """A model answered with something that cannot be put into a result: no JSON, or over the size limit."""
+    CONTEXT_INCOMPLETE = "context_incomplete"
+    """Parts of the context are missing, empty, stale or truncated: a better tier could not run, or not at its own level."""
     FLOOR = "floor"
     """Only tiers below the lowest acceptable level were left."""
     OVERLOADED = "overloaded"

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+from failsoft.policy.levels import FULL_LEVEL
+from failsoft.policy.outcome import Reason
+
 ClassName = str
 """Urgency: interactive, standard, batch. Never a number, never "priority"."""
 
@@ -26,6 +29,23 @@ class RecordId(NamedTuple):
         return Partition(self.request_class, self.number)
 
 
+class Reach(NamedTuple):
+    """What the context of a request leaves of its stage, where that is not every model tier at its own level.
+
+    Attributes:
+        tiers: which model tiers can run, by their number from the best.
+        best_level: no answer to it counts for more, whoever gives it.
+    """
+
+    tiers: tuple[int, ...]
+    best_level: int
+
+    @property
+    def has_full_tier(self) -> bool:
+        """Whether it can be served as if its context were complete."""
+        return 0 in self.tiers and self.best_level == FULL_LEVEL
+
+
 class Request(NamedTuple):
     """One request as the policies see it.
 
@@ -40,6 +60,7 @@ class Request(NamedTuple):
         key: content key; None: it shares nothing.
         max_stale_seconds: how far past its freshness an answer of the past may be; None: as far as the stage allows.
         tenant: whose it is.
+        reach: what its context leaves of the stage; None: all of it.
     """
 
     record: RecordId
@@ -52,6 +73,7 @@ class Request(NamedTuple):
     key: str | None = None
     max_stale_seconds: float | None = None
     tenant: str = ""
+    reach: Reach | None = None
 
     @classmethod
     def unreadable(cls, record: RecordId, assignment: int, size_bytes: int, *, now: float) -> "Request":
@@ -62,6 +84,15 @@ class Request(NamedTuple):
     def identity(self) -> str:
         """What it is by, whoever has it in hand: equal requests have the same, others their place in the log."""
         return self.key or "-".join(map(str, self.record))
+
+    @property
+    def first_reason(self) -> Reason:
+        """Why it will not be level 1, as far as that is known on arrival."""
+        return Reason.NONE if self.reach is None or self.reach.has_full_tier else Reason.CONTEXT_INCOMPLETE
+
+    def level(self, level: int) -> int:
+        """At which level an answer of this level serves it."""
+        return level if self.reach is None else max(level, self.reach.best_level)
 
     @property
     def granted_at(self) -> float:

@@ -40,6 +40,7 @@ class TierSettings:
         limit_enforce: False leaves the permits as declared, and only says where the limit would go.
         is_cached: it serves answers of the past, and takes no call.
         regions: where its endpoint stands, the usual region first; empty where its author names none.
+        needs: parts of the context without which it cannot run.
     """
 
     name: str
@@ -50,6 +51,7 @@ class TierSettings:
     limit_enforce: bool = True
     is_cached: bool = False
     regions: tuple[str, ...] = ()
+    needs: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -59,6 +61,8 @@ class TierSettings:
             raise ConfigurationError(f"tier {self.name}: limit {self.limit} leaves it no permit; use 1 or more")
         if self.is_cached and self.limit is not None:
             raise ConfigurationError(f"tier {self.name}: an answer of the past takes no call; its limit is None")
+        if self.needs and self.limit is None:
+            raise ConfigurationError(f"tier {self.name}: it takes no call and looks at no context; leave needs out")
         if len(set(self.regions)) < len(self.regions):
             raise ConfigurationError(f"tier {self.name}: a region is there twice: {', '.join(self.regions)}")
         if self.expected_seconds is not None and self.expected_seconds <= 0:
@@ -141,6 +145,7 @@ class StageSettings:
         coalescing: how equal requests share an execution.
         answers: how long an answer may serve equal requests; None: none is kept.
         watchdog: how long its worker may stand still.
+        parts: of the context that its requests should have; tiers may need those and no others.
     """
 
     name: str
@@ -157,6 +162,7 @@ class StageSettings:
     coalescing: CoalescingConfig = COALESCING_DEFAULTS
     answers: AnswersConfig | None = None
     watchdog: WatchdogSettings = WATCHDOG_DEFAULTS
+    parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -179,6 +185,11 @@ class StageSettings:
         levels = [tier.level for tier in self.tiers]
         if levels != sorted(levels):
             raise ConfigurationError(f"stage {self.name}: tiers are declared best first, but their levels are {levels}")
+        for tier in self.tiers:
+            for part in sorted(tier.needs - set(self.parts)):
+                raise ConfigurationError(
+                    f"stage {self.name}, tier {tier.name}: it needs {part!r}; declared are: {', '.join(self.parts) or 'none'}"
+                )
         for known in self.classes:
             if not any(tier.level <= known.floor for tier in self.tiers):
                 raise ConfigurationError(

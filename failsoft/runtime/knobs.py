@@ -35,6 +35,8 @@ from failsoft.policy.settings import ClassSettings, StageSettings, TierSettings,
 PREFIX = "FAILSOFT_"
 BOUNDS = ("records_max", "bytes_max", "publish_margin_seconds", "commit_interval_seconds")
 """Fields of a stage that are its own. They depend on the machine more than on the pipeline, so only the environment says them."""
+PIPELINES_OWN = {"is_cached", "regions", "needs"}
+"""Fields of a tier that say what it is: part of the pipeline, and nothing to set."""
 CATALOGUE = "topics.yaml"
 PYTHON = "Python"
 
@@ -120,7 +122,7 @@ def _pattern(place: Sequence[str], stage: StageSettings, part: str, prefix: str,
 def _tier(place: Sequence[str], better: Sequence[TierSettings], tier: TierSettings) -> Group:
     usual: dict[str, Any] = {"level": usual_level(better, is_model=tier.is_model)}
     if tier.is_model:
-        usual |= {field: default for field, default in _defaults(tier).items() if field not in {"is_cached", "regions"}}
+        usual |= {field: default for field, default in _defaults(tier).items() if field not in PIPELINES_OWN}
     explained = dict.fromkeys(("limit", "target_seconds", "limit_enforce"), concurrency.__name__)
     knobs = _knobs((*place, tier.name), tier, usual, explained_in=explained, declared={"level": PYTHON})
     return Group("tiers", tier.name, None, tier, knobs)

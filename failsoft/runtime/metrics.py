@@ -13,7 +13,9 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from failsoft.kafka import DutyKind
+from failsoft.policy.context import Completeness, Found
 from failsoft.policy.events import Verdict
+from failsoft.policy.levels import REDUCED_LEVEL
 from failsoft.policy.outcome import Ending, Outcome, Reason
 from failsoft.policy.request import ClassName
 from failsoft.policy.settings import StageSettings
@@ -61,6 +63,12 @@ class Metrics:
         )
         self.slack_seconds = Histogram(
             "failsoft_slack_seconds", "Left of the deadline at the end", where, buckets=(0.0, *SECONDS), registry=r
+        )
+        self.context_parts = Counter(
+            "failsoft_context_parts",
+            "Parts of the context of requests that came in, by what they turned out to be",
+            ["stage", "part", "found"],
+            registry=r,
         )
         self.waiting = Gauge("failsoft_waiting_records", "In memory, waiting for a permit", where, registry=r)
         self.backlog = Gauge("failsoft_backlog_records", "Still in the log, in own partitions", where, registry=r)
@@ -126,6 +134,8 @@ class Metrics:
         for read in Read if settings.answers is not None else ():
             self.answers_read.labels(settings.name, read.value)
         self._declare_duties(settings.name, [kind for kind in DutyKind if kind is not DutyKind.SEND])
+        for part, found in itertools.product(settings.parts, Found):
+            self.context_parts.labels(settings.name, part, found.value)
         for known in settings.classes:
             where = (settings.name, known.name)
             for outcome in Outcome:
@@ -134,6 +144,8 @@ class Metrics:
                 self.reasons.labels(*where, reason.value)
             for tier in settings.tiers:
                 self.served.labels(*where, tier.name, str(tier.level))
+                if settings.parts:  # some of them may be missing
+                    self.served.labels(*where, tier.name, str(max(tier.level, REDUCED_LEVEL)))
             self.queue_seconds.labels(*where)
             self.slack_seconds.labels(*where)
             self.waiting.labels(*where).set_function(partial(_waiting, machine, known.name))
@@ -157,6 +169,11 @@ class Metrics:
         for kind in kinds:
             self.watchdog_silent.labels(stage, kind.value)
             self.watchdog_rebuilds.labels(stage, kind.value)
+
+    def examined(self, stage: str, context: Completeness) -> None:
+        """Count what the context of a request that came in turned out to be."""
+        for part, found in context.parts.items():
+            self.context_parts.labels(stage, part, found.value).inc()
 
     def ended(self, stage: str, request_class: ClassName, ending: Ending) -> None:
         """Count the end of one request, once, when its result is acknowledged."""

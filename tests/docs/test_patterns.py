@@ -56,7 +56,8 @@ def used_by_the_stage() -> set[str]:
 
 
 def settings() -> StageSettings:
-    return StageSettings("answer", (TierSettings("large", 1), APOLOGY), CLASSES, answers=AnswersConfig())
+    large = TierSettings("large", 1)
+    return StageSettings("answer", (large, APOLOGY), CLASSES, answers=AnswersConfig(), parts=("documents",))
 
 
 @pytest.mark.parametrize("module", sorted(set(modules()) - VALUES))

@@ -37,7 +37,9 @@ def exposed() -> dict[str, dict[str, set[str]]]:
     """Every series that a worker shows before anything has happened: name -> label -> its values."""
     large = TierSettings("large", 1, limit=4, expected_seconds=0.2, target_seconds=1.0)
     cached = TierSettings("cached", 3, limit=None, is_cached=True)
-    settings = StageSettings("answer", (large, SMALL, cached, APOLOGY), CLASSES, answers=AnswersConfig())
+    settings = StageSettings(
+        "answer", (large, SMALL, cached, APOLOGY), CLASSES, answers=AnswersConfig(), parts=("documents",)
+    )
     metrics = Metrics()
     metrics.declare(settings, StageMachine(settings))
     found: dict[str, dict[str, set[str]]] = {}

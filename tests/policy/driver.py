@@ -11,6 +11,7 @@ from typing import Any
 
 from failsoft.policy.actions import Action, CancelCall, Commit, Forget, Publish, Release, StartCall, StoreAnswer
 from failsoft.policy.answer import AnswerName
+from failsoft.policy.context import Completeness
 from failsoft.policy.deadline import Stamp
 from failsoft.policy.events import Arrived, Assigned, CallFinished, Event, Published, RebalanceStarted, Tick, Verdict
 from failsoft.policy.outcome import Ending
@@ -119,6 +120,7 @@ class Driver:
         key: str | None = None,
         max_stale: float | None = None,
         tenant: str = "",
+        context: Completeness | None = None,
         is_malformed: bool = False,
     ) -> RecordId:
         """Have a record arrive whose sender granted ``budget``, ``age`` seconds ago; without, the class's default."""
@@ -126,7 +128,7 @@ class Driver:
         record = RecordId(*partition, self._offsets[partition])
         self._offsets[partition] += 1
         arrival = self.arrival(record, budget=budget, age=age, floor=floor, size=size, is_malformed=is_malformed)
-        self.send(arrival._replace(key=key, max_stale_seconds=max_stale, tenant=tenant))
+        self.send(arrival._replace(key=key, max_stale_seconds=max_stale, tenant=tenant, context=context))
         return record
 
     def arrival(
@@ -232,6 +234,10 @@ class Driver:
         call = self.calls[record][-1]
         assert call.call_id in self._running, f"{record} is not being called"
         return call
+
+    def is_running(self, record: RecordId) -> bool:
+        """Whether a record is being called."""
+        return bool(self.calls[record]) and self.calls[record][-1].call_id in self._running
 
     def tiers(self, record: RecordId) -> list[str]:
         """Which tiers were called for a record, in order."""

@@ -204,6 +204,6 @@ def test_every_field_of_every_settings_is_shown_once():
     for part in ("breakers", "retries", "widening", "coalescing", "answers", "admission"):
         assert {field for held, _, _, field in shown if held == part} == set(type(getattr(declared, part)).__slots__)
     of_tier = {field for _, tier, _, field in shown if tier == "large"}
-    assert of_tier == set(type(declared.tiers[0]).__slots__) - {"name", "is_cached", "regions"}
+    assert of_tier == set(type(declared.tiers[0]).__slots__) - {"name", "is_cached", "regions", "needs"}
     of_class = {field for _, _, known, field in shown if known == "batch"}
     assert of_class == set(type(declared.classes[0]).__slots__) - {"name"}

@@ -1,4 +1,4 @@
-"""Requests of a stage whose endpoints stand in several regions: each waits in the *column* of the endpoints that it may call.
+"""Not every request may call every endpoint: each waits in the *column* of the endpoints that it may call.
 
 A column is one region of each tier, and a dispatcher of its own. While a route is on its way there are two of them, and who waits
 in one is not held up by what is stopped or full in the other: breakers stop traffic, and nobody is sent elsewhere by them. Two
@@ -6,7 +6,12 @@ columns share an endpoint where their regions are the same, and are served there
 
 When an operator moves a route, those who wait change their column; calls that have begun end where they are.
 
-A stage without regions has one dispatcher, and nothing of this costs it anything.
+Requests whose context is not complete wait *beside* those of their regions, in a column of the tiers that their context leaves
+them. The best of these is their full tier, so nobody waits there for a tier that cannot run. There is a column for each reach
+that has come in; there are few, since tiers are. A column beside knows nothing of the log, in which nobody has looked at contexts
+yet: its tiers take who has waited out its patience, and do not look at what comes.
+
+A stage without regions and without declared context has one dispatcher, and nothing of this costs it anything.
 """
 
 import itertools
@@ -16,7 +21,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from failsoft.policy.events import CallFinished
 from failsoft.policy.jitter import Jitter
-from failsoft.policy.request import ClassName, Request
+from failsoft.policy.levels import FULL_LEVEL
+from failsoft.policy.request import ClassName, Reach, Request
 from failsoft.policy.routing import Route, Routes, place
 from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage.dispatcher import Dispatcher, GiveUp, Start
@@ -28,7 +34,7 @@ Regions = tuple[str | None, ...]
 
 
 def dispatcher(settings: StageSettings, *, process: str, jitter: Jitter) -> "Dispatcher | Columns":
-    """What serves a stage: a dispatcher, or columns of them where a tier has a choice of regions."""
+    """What serves a stage: a dispatcher, or columns of them where not every request may call every endpoint."""
     models = [tier for tier in settings.tiers if tier.is_model]
     endpoints = {
         (number, region): Endpoint(tier, settings, process=process, jitter=jitter, region=region)
@@ -36,7 +42,7 @@ def dispatcher(settings: StageSettings, *, process: str, jitter: Jitter) -> "Dis
         for region in tier.regions or (None,)
     }
     call_ids = itertools.count(1)
-    if len(endpoints) == len(models):
+    if len(endpoints) == len(models) and not settings.parts:
         return Dispatcher(settings, list(endpoints.values()), jitter=jitter, call_ids=call_ids)
     return Columns(settings, endpoints, jitter=jitter, call_ids=call_ids)
 
@@ -67,18 +73,21 @@ class Columns:
             {end.tier_name: end.settings.regions for end in self.endpoints}  # an endpoint of each region says the same
         )
         self._backlog: dict[ClassName, int] = {}
-        self._known: dict[Regions, Dispatcher] = {}
-        self._turn = 0
+        self._known: dict[tuple[Regions, Reach | None], Dispatcher] = {}
         self._bounds: list[float] = []
         """Up to which place of requests each column reaches."""
+        self._regions: list[Regions] = []
         self._columns: list[Dispatcher] = []
+        """Of whole requests, one for each of these regions."""
+        self._in_use: list[Dispatcher] = []
+        """These, and those beside them; who has been served last comes last."""
         self._arrange()
 
     def route_seen(self, route: Route, *, now: float) -> None:
         """An operator has moved a route: who waits goes where it leads now."""
         if not self._routes.heard(route):
             return
-        waiting = [errand for column in self._columns for errand in column.take_out_all()]
+        waiting = [errand for column in self._in_use for errand in column.take_out_all()]
         self._arrange()
         for errand in waiting:
             self._of(errand).put_back(errand, now=now)
@@ -87,27 +96,35 @@ class Columns:
         """Make a column of all requests between two shares: no route parts them."""
         self._bounds = [*self._routes.shares, 1.0]
         begins = [0.0, *self._bounds]
-        regions = [self._regions((begin + end) / 2) for begin, end in itertools.pairwise(begins)]
-        self._columns = [self._column(each) for each in regions]
+        self._regions = [self._regions_at((begin + end) / 2) for begin, end in itertools.pairwise(begins)]
+        self._columns = [self._column(each) for each in self._regions]
+        self._in_use = [column for (regions, _), column in self._known.items() if regions in self._regions]
         for name, records in self._backlog.items():
             self._share_backlog(name, records)
 
-    def _regions(self, at: float) -> Regions:
+    def _regions_at(self, at: float) -> Regions:
         return tuple(self._routes.region_at(tier, at) for tier in self._tiers)
 
-    def _column(self, regions: Regions) -> Dispatcher:
-        if regions not in self._known:
-            endpoints = [self._by_place[number, region] for number, region in enumerate(regions)]
-            self._known[regions] = Dispatcher(self._settings, endpoints, jitter=self._jitter, call_ids=self._call_ids)
-        return self._known[regions]
+    def _column(self, regions: Regions, reach: Reach | None = None) -> Dispatcher:
+        known = self._known.get((regions, reach))
+        if known is None:
+            numbers = range(len(regions)) if reach is None else reach.tiers
+            known = self._known[regions, reach] = Dispatcher(
+                self._settings,
+                [self._by_place[number, regions[number]] for number in numbers],
+                jitter=self._jitter,
+                call_ids=self._call_ids,
+                best_level=FULL_LEVEL if reach is None else reach.best_level,
+            )
+            self._in_use.append(known)
+        return known
 
     def _of(self, errand: Errand) -> Dispatcher:
         return self._for(errand.work.request)
 
     def _for(self, request: Request) -> Dispatcher:
-        if len(self._columns) == 1:
-            return self._columns[0]
-        return self._columns[bisect_right(self._bounds, place(request.identity))]
+        at = 0 if len(self._columns) == 1 else bisect_right(self._bounds, place(request.identity))
+        return self._columns[at] if request.reach is None else self._column(self._regions[at], request.reach)
 
     @property
     def usual(self) -> Sequence[Endpoint]:
@@ -120,19 +137,19 @@ class Columns:
     @property
     def columns(self) -> Sequence[Dispatcher]:
         """All of them."""
-        return self._columns
+        return self._in_use
 
     @property
     def waiting(self) -> Mapping[ClassName, int]:
         """How many wait for a permit, per class."""
         counts = dict.fromkeys(self._settings.by_class, 0)
-        for column in self._columns:
+        for column in self._in_use:
             for name, count in column.waiting.items():
                 counts[name] += count
         return counts
 
     def is_held(self, request_class: ClassName, oldest_age_seconds: float) -> bool:
-        """Whether a class is to be left in the log: it is in every column."""
+        """Whether a class is to be left in the log: it is in every column of whole requests, which nearly all of them are."""
         return all(column.is_held(request_class, oldest_age_seconds) for column in self._columns)
 
     def backlog_seen(self, request_class: ClassName, records: int) -> None:
@@ -145,15 +162,19 @@ class Columns:
             column.backlog_seen(request_class, math.ceil(records * (end - begin)))
 
     def dispatch(self, *, now: float) -> list[Start | GiveUp]:
-        """Whoever starts or ends now. Columns take turns, so that none is always first where they share an endpoint."""
-        self._turn += 1
-        first = self._turn % len(self._columns)
-        in_turn = [*self._columns[first:], *self._columns[:first]]
-        return [decided for column in in_turn for decided in column.dispatch(now=now)]
+        """Whoever starts or ends now. Columns take turns where they share an endpoint: who was served last comes last."""
+        decided: list[Start | GiveUp] = []
+        for column in list(self._in_use):
+            own = column.dispatch(now=now)
+            decided += own
+            if any(isinstance(each, Start) for each in own):
+                self._in_use.remove(column)
+                self._in_use.append(column)
+        return decided
 
     def next_wakeup(self) -> float:
         """When time alone may next change what becomes of those who wait; infinity if nobody does."""
-        return min(column.next_wakeup() for column in self._columns)
+        return min(column.next_wakeup() for column in self._in_use)
 
     # What belongs to the one of a request.
 

@@ -13,7 +13,7 @@ from failsoft.policy import tiers
 from failsoft.policy.backoff import delay_seconds, retry_after_seconds
 from failsoft.policy.events import CallFinished, Verdict
 from failsoft.policy.jitter import Jitter
-from failsoft.policy.levels import FALLBACK_LEVEL
+from failsoft.policy.levels import FALLBACK_LEVEL, FULL_LEVEL
 from failsoft.policy.outcome import Reason
 from failsoft.policy.request import ClassName, Request
 from failsoft.policy.retry_budget import allows_execution
@@ -57,10 +57,17 @@ class Dispatcher:
         endpoints: one of each model tier, best first.
         jitter: for waits.
         call_ids: numbers for calls, unlike those of any other dispatcher of this worker.
+        best_level: no answer counts for more to those who wait here.
     """
 
     def __init__(
-        self, settings: StageSettings, endpoints: Sequence[Endpoint], *, jitter: Jitter, call_ids: Iterator[int]
+        self,
+        settings: StageSettings,
+        endpoints: Sequence[Endpoint],
+        *,
+        jitter: Jitter,
+        call_ids: Iterator[int],
+        best_level: int = FULL_LEVEL,
     ) -> None:
         self.endpoints = endpoints
         self._jitter = jitter
@@ -73,8 +80,9 @@ class Dispatcher:
         self._ranks = {known.name: rank for rank, known in enumerate(settings.classes)}
         weights = {known.name: known.weight for known in settings.classes}
         self._full_credits, self._lower_credits = Credits(weights), Credits(weights)
-        levels = [endpoint.settings.level for endpoint in self.endpoints]
-        at_once = [tier.level for tier in settings.tiers if not tier.is_model and not tier.is_cached]
+        self._levels = levels = [max(best_level, endpoint.settings.level) for endpoint in self.endpoints]
+        is_at_once = (tier for tier in settings.tiers if not tier.is_model and not tier.is_cached)
+        at_once = [max(best_level, tier.level) for tier in is_at_once]
         self._answers_from = min(at_once, default=FALLBACK_LEVEL + 1)
         self._allowed_by_floor = [sum(level <= floor for level in levels) for floor in range(FALLBACK_LEVEL + 1)]
         self._now = 0.0
@@ -98,8 +106,8 @@ class Dispatcher:
 
     def best_level(self, _: Request) -> int:
         """The level of the best tier that is not stopped."""
-        levels = (endpoint.settings.level for endpoint in self.endpoints if not endpoint.is_stopped)
-        return next(levels, FALLBACK_LEVEL)
+        known = zip(self._levels, self.endpoints, strict=True)
+        return next((level for level, endpoint in known if not endpoint.is_stopped), FALLBACK_LEVEL)
 
     def is_held(self, request_class: ClassName, oldest_age_seconds: float) -> bool:
         """Whether a class is to be left in the log: every tier that it may use is stopped, and its oldest has time."""

@@ -2,9 +2,11 @@
 
     a call answered                  ok, at the level of its tier
     an answer of the past serves     ok, at the level that it was given at; stale where it is
+    its context is not complete      at level 2 or its tier's own, whichever is lower
     no model can be in time          the first tier that answers at once and is not below the floor; else
                                      expired        the deadline has passed
-                                     unavailable    nothing was called, or only tiers below the floor are left
+                                     unavailable    nothing was called, or only tiers below the floor are left; if its context
+                                                    is why, the reason says so
                                      failed         what was called has failed
 
 An end is decided once (:meth:`Work.end`), as a value; the shell publishes it, and the record is done when the broker has it.
@@ -36,31 +38,36 @@ class Endings:
         self, work: Work, errand: Errand, tier: TierSettings, *, call_id: int | None = None, now: float
     ) -> Publish:
         """A tier has answered."""
-        reason = errand.reason if tier.level > self._wanted_level else Reason.NONE
-        return self.end(work, Outcome.OK, reason, tier=tier.name, level=tier.level, call_id=call_id, now=now)
+        level = work.request.level(tier.level)
+        reason = errand.reason if level > self._wanted_level else Reason.NONE
+        return self.end(work, Outcome.OK, reason, tier=tier.name, level=level, call_id=call_id, now=now)
 
     def served_from_past(self, work: Work, hit: Hit, *, now: float) -> Publish:
         """An answer of the past is as good as a new one."""
         answer = hit.answer
-        return self.end(work, Outcome.OK, Reason.NONE, tier=answer.tier, level=answer.name.level, hit=hit, now=now)
+        level = work.request.level(answer.name.level)
+        reason = work.request.first_reason if level > self._wanted_level else Reason.NONE
+        return self.end(work, Outcome.OK, reason, tier=answer.tier, level=level, hit=hit, now=now)
 
     def unserved(self, work: Work, errand: Errand, *, now: float) -> Publish:
         """No model tier can be in time."""
         request = work.request
         for tier in self._at_once:
-            if tier.level > request.floor:
+            level = request.level(tier.level)
+            if level > request.floor:
                 continue
             if not tier.is_cached:
                 return self.served(work, errand, tier, now=now)
             hit = self._sharing.last_resort(request, now=now)
             if hit is not None:
-                return self.end(work, Outcome.OK, errand.reason, tier=tier.name, level=tier.level, hit=hit, now=now)
+                return self.end(work, Outcome.OK, errand.reason, tier=tier.name, level=level, hit=hit, now=now)
         if now >= request.deadline_at:
             return self.end(
                 work, Outcome.EXPIRED, errand.reason if errand.executions else Reason.DEADLINE_PASSED, now=now
             )
         if self._last_level > request.floor:
-            return self.end(work, Outcome.UNAVAILABLE, Reason.FLOOR, now=now)
+            is_lacking = errand.reason is Reason.CONTEXT_INCOMPLETE
+            return self.end(work, Outcome.UNAVAILABLE, errand.reason if is_lacking else Reason.FLOOR, now=now)
         return self.end(work, Outcome.FAILED if errand.executions else Outcome.UNAVAILABLE, errand.reason, now=now)
 
     def end(

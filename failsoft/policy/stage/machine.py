@@ -95,6 +95,7 @@ class StageMachine:
     def __init__(self, settings: StageSettings, *, process: str = "worker") -> None:
         self._settings = settings
         self._classes = settings.by_class
+        self._models = [tier for tier in settings.tiers if tier.is_model]
         jitter = EvenJitter(process)
         self._dispatcher = dispatcher(settings, process=process, jitter=jitter)
         self._endpoints = self._dispatcher.endpoints
@@ -251,7 +252,8 @@ class StageMachine:
             self._end(self._hold(nothing), Outcome.INVALID, Reason.MALFORMED, dead_letter=True)
         else:
             self._asked_at = self._now
-            request = request_of(event, self._classes[event.record.request_class], assignment, now=self._now)
+            known = self._classes[event.record.request_class]
+            request = request_of(event, known, self._models, assignment, now=self._now)
             self._receive(self._hold(request))
 
     def _receive(self, work: Work) -> None:
@@ -363,9 +365,8 @@ class StageMachine:
                 self._dispatcher.queue_urgent(errand)
 
     def _answered(self, errand: Errand, tier: TierSettings, event: CallFinished) -> None:
-        stored = self._sharing.store(
-            errand, level=tier.level, tier=tier.name, size_bytes=event.size_bytes, now=self._now
-        )
+        level = errand.work.request.level(tier.level)
+        stored = self._sharing.store(errand, level=level, tier=tier.name, size_bytes=event.size_bytes, now=self._now)
         if stored is not None:
             self._keep_answer(*stored, call_id=event.call_id)
         for work in self._sharing.land(errand):
@@ -634,7 +635,8 @@ class StageMachine:
         endpoint = start.ticket.endpoint
         if errand.flight is not None:
             speed, now = endpoint.latency.speed(now=self._now), self._now
-            outlook = Outlook(endpoint.settings.level, now, now + speed.q50, now + speed.q95, window_ends_at)
+            level = errand.work.request.level(endpoint.settings.level)
+            outlook = Outlook(level, now, now + speed.q50, now + speed.q95, window_ends_at)
             self._sharing.take_off(errand, outlook)
             self._calls.look_at(errand)
         self._actions.append(

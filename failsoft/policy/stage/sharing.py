@@ -66,7 +66,8 @@ class Sharing:
         refusal = self.flights.refusal(work.request.key, now=now)
         if refusal is not None:
             return refusal
-        return self._answer(work.request, self._wanted_level, now=now) or self._join(work, best_level, now)
+        wanted = work.request.level(self._wanted_level)
+        return self._answer(work.request, wanted, now=now) or self._join(work, best_level, now)
 
     def last_resort(self, request: Request, *, now: float) -> Hit | None:
         """An answer of the past for a request that no model can serve in time."""

@@ -138,7 +138,7 @@ class Errand:
         self.delay_seconds: float | None = None
         self.call_id: int | None = None
         self.call_seconds = 0.0
-        self.reason = Reason.NONE
+        self.reason = work.request.first_reason
         self.fits_full = True
 
     def stand_for(self, work: Work, lane: LaneKey) -> None:
