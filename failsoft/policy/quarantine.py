@@ -90,6 +90,10 @@ class Quarantine:
         """When each has to be let out, a heap; also of those who are out already."""
         self._alone: RecordId | None = None
         """The suspect that is out, or about to be: nothing else of what is watched is."""
+        self._moved: dict[Partition, _Ward] = {}
+        """Those with whom something has happened since it was last somebody's turn."""
+        self._peace_at = -math.inf
+        """When peace comes to the next of them; in the past where it is not known."""
 
     def __bool__(self) -> bool:
         return bool(self._wards)
@@ -107,7 +111,8 @@ class Quarantine:
         suspects_until = progress.highest_started if progress.crashes > 1 else progress.offset - 1
         wary_until = max(progress.highest_started + 1, progress.offset + WARY_RECORDS)
         ward = _Ward(suspects_until, progress.highest_started, wary_until, now + PEACE_SECONDS)
-        self._wards[partition] = ward
+        self._wards[partition] = self._moved[partition] = ward
+        self._peace_at = -math.inf
         if progress.crashes > 1:
             self._suspected[partition] = ward
         if progress.poison is not None:
@@ -121,11 +126,18 @@ class Quarantine:
         for partition in gone:
             del self._wards[partition]
             self._suspected.pop(partition, None)
+            self._moved.pop(partition, None)
+        self._peace_at = -math.inf
         self._dues = [due for due in self._dues if due[1].partition not in gone]
         heapq.heapify(self._dues)
         self._poison = {record for record in self._poison if record.partition not in gone}
         if self._alone is not None and self._alone.partition in gone:
             self._alone = None
+
+    def moved(self, record: RecordId) -> None:
+        """A record has arrived or is done: the watermark of its partition may have moved, and there may be room in it."""
+        if self._wards:
+            self._note(record.partition)
 
     def is_poison(self, record: RecordId) -> bool:
         """Whether a record is not to be run any more."""
@@ -133,7 +145,7 @@ class Quarantine:
 
     def holds(self, record: RecordId, *, until: float) -> bool:
         """Whether a record that has arrived has to wait here for its turn, until this instant at most."""
-        ward = self._wards.get(record.partition)
+        ward = self._wards.get(record.partition) if self._wards else None
         if ward is None:
             return False
         ward.waiting[record.offset] = None
@@ -150,6 +162,7 @@ class Quarantine:
         ward = self._wards[record.partition]
         ward.waiting.pop(record.offset)
         ward.named.discard(record.offset)
+        self._moved[record.partition] = ward
 
     def out(self, partition: Partition) -> Out | None:
         """What a mark has to say of what is under way, or is about to be; None where that is all that was taken."""
@@ -166,7 +179,8 @@ class Quarantine:
             }
         if self._suspected:
             return self._name_alone()
-        return [partition for partition, ward in self._wards.items() if self._name_crowd(ward)]
+        moved, self._moved = self._moved, {}
+        return [partition for partition, ward in moved.items() if self._name_crowd(ward)]
 
     def committed(self, marks: Marks) -> list[RecordId]:
         """These marks are acknowledged: who may go now, in order."""
@@ -179,6 +193,8 @@ class Quarantine:
 
     def finished(self, record: RecordId) -> None:
         """A record is done."""
+        if not self._wards:
+            return
         ward = self._wards.get(record.partition)
         if ward is not None:
             ward.out.discard(record.offset)
@@ -197,8 +213,9 @@ class Quarantine:
 
     def release(self, low_watermarks: Callable[[Partition], int], *, now: float) -> dict[Partition, list[RecordId]]:
         """The partitions that are watched no more, and who has waited in them."""
+        doubtful = self._wards if now >= self._peace_at else self._moved
         harmless = [
-            partition for partition, ward in self._wards.items() if ward.is_harmless(low_watermarks(partition), now)
+            partition for partition, ward in doubtful.items() if ward.is_harmless(low_watermarks(partition), now)
         ]
         waited = {name: [RecordId(*name, offset) for offset in self._wards[name].waiting] for name in harmless}
         if harmless:
@@ -209,8 +226,10 @@ class Quarantine:
         """When time alone may let somebody out; infinite if it does not."""
         if not self._wards:
             return math.inf
-        peace = min((ward.peace_at for ward in self._wards.values() if ward.peace_at > now), default=math.inf)
-        return min(peace, self._dues[0][0]) if self._dues else peace
+        if now >= self._peace_at:
+            to_come = (ward.peace_at for ward in self._wards.values() if ward.peace_at > now)
+            self._peace_at = min(to_come, default=math.inf)
+        return min(self._peace_at, self._dues[0][0]) if self._dues else self._peace_at
 
     def _name_alone(self) -> list[Partition]:
         """One suspect, when nothing else is out."""
@@ -232,8 +251,14 @@ class Quarantine:
         ward.named.update(chosen)
         return bool(chosen)
 
+    def _note(self, partition: Partition) -> None:
+        ward = self._wards.get(partition)
+        if ward is not None:
+            self._moved[partition] = ward
+
     def _let_out(self, record: RecordId) -> RecordId:
-        ward = self._wards[record.partition]
+        partition = record.partition
+        ward = self._moved[partition] = self._wards[partition]
         ward.waiting.pop(record.offset, None)
         ward.named.discard(record.offset)
         ward.out.add(record.offset)

@@ -245,6 +245,7 @@ class StageMachine:
         if event.record in self._work:
             return  # it came twice, and is in hand
         assignment = None if self._is_draining else self._offsets.started(event.record, event.appended_at)
+        self._quarantine.moved(event.record)
         if assignment is None:
             self._actions.append(Forget(event.record, keeps_body=self._sharing.needs_body(event.record)))
         elif event.is_malformed:
@@ -432,6 +433,7 @@ class StageMachine:
     def _on_published(self, event: Published) -> None:
         work = self._work.get(event.record)
         self._offsets.finished(event.record, event.assignment)
+        self._quarantine.moved(event.record)
         if work is not None and work.assignment == event.assignment:
             self._drop(work)
             self._quarantine.finished(event.record)
