@@ -203,6 +203,8 @@ class Breaker:
 
     def _adopt(self, said: Word, now: float) -> None:
         """Another's probing leaves this worker where it was: open."""
+        if said is self.word:
+            return
         heard = replace(said, phase=Phase.OPEN) if said.phase is Phase.HALF_OPEN else said
         is_news = heard.order > self.word.order
         was_alone = self._is_open_alone

@@ -56,7 +56,7 @@ class Word:
 
     def join(self, other: "Word") -> "Word":
         """The word that holds when both have been said."""
-        if self == other:
+        if self is other or self == other:
             return self
         if self.epoch != other.epoch:
             return max(self, other, key=lambda word: word.epoch)

@@ -24,19 +24,19 @@ class Engine:
         ties: draws the order of what is due at the same instant; None: as scheduled.
     """
 
-    __slots__ = ("_due", "_scheduled", "_ties", "now")
+    __slots__ = ("_due", "_scheduled", "_tie", "now")
 
     def __init__(self, *, ties: "Random | None" = None) -> None:
         self.now = 0.0
         """Seconds since the simulation began."""
         self._due: list[tuple[float, float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._scheduled = 0
-        self._ties = ties
+        self._tie = None if ties is None else ties.random
 
     def at(self, instant: float, call: Callable[..., None], *args: Any) -> None:
         """Call something at an instant; one that has passed means now, after what is due already."""
         self._scheduled += 1
-        tie = 0.0 if self._ties is None else self._ties.random()
+        tie = 0.0 if self._tie is None else self._tie()
         heapq.heappush(self._due, (max(instant, self.now), tie, self._scheduled, call, args))
 
     def after(self, seconds: float, call: Callable[..., None], *args: Any) -> None:

@@ -21,6 +21,17 @@ IDLE_SECONDS = 1.0
 V = TypeVar("V")
 
 
+class _Place(Generic[V]):
+    """How far one partition has been fetched."""
+
+    __slots__ = ("log", "partition", "position")
+
+    def __init__(self, partition: Partition, log: Log[V], position: int) -> None:
+        self.partition = partition
+        self.log = log
+        self.position = position
+
+
 class Source(Protocol[V]):
     """Where the logs of one stage are."""
 
@@ -72,7 +83,7 @@ class Intake(Generic[V]):
         self._source = source
         self._link = link
         self._taker = taker
-        self._positions: dict[ClassName, dict[Partition, int]] = {name: {} for name in source.classes}
+        self._places: dict[ClassName, dict[Partition, _Place[V]]] = {name: {} for name in source.classes}
         self._is_fetching: set[ClassName] = set()
         self._head_at: dict[ClassName, float] = {}
         self._told = dict.fromkeys(source.classes, 0)
@@ -85,15 +96,16 @@ class Intake(Generic[V]):
     def gain(self, positions: Mapping[Partition, int]) -> None:
         """Fetch these from here on."""
         for partition, position in positions.items():
-            self._positions[partition.request_class][partition] = position
+            place = _Place(partition, self._source.logs[partition], position)
+            self._places[partition.request_class][partition] = place
             self._source.on_append[partition] = self.wake
-        for name in self._positions:
+        for name in self._places:
             self.wake(name)
 
     def lose(self, partitions: Collection[Partition]) -> None:
         """Fetch these no longer."""
         for partition in partitions:
-            self._positions[partition.request_class].pop(partition, None)
+            self._places[partition.request_class].pop(partition, None)
 
     def wake(self, request_class: ClassName) -> None:
         """There may be something, or room for it."""
@@ -102,13 +114,13 @@ class Intake(Generic[V]):
             self._process.later(self._process.now + self._link.seconds, self._fetch, request_class)
 
     def _look(self) -> None:
-        for name in self._positions:
+        for name in self._places:
             self.wake(name)
         self._process.later(self._process.now + IDLE_SECONDS, self._look)
 
     def _fetch(self, name: ClassName) -> None:
         self._is_fetching.discard(name)
-        if not self._link.is_up or not self._positions[name]:
+        if not self._link.is_up or not self._places[name]:
             return
         batch = self._pull(name, self._taker.room(name))
         self._taker.records(batch)
@@ -117,7 +129,7 @@ class Intake(Generic[V]):
             self.wake(name)
 
     def _tell_backlog(self, name: ClassName, batch: Sequence[tuple[RecordId, Entry[V]]]) -> None:
-        left = sum(self._source.logs[place].end - self._positions[name][place] for place in self._behind(name))
+        left = sum(place.log.end - place.position for place in self._behind(name))
         if left or self._told[name]:
             self._told[name] = left
             self._head_at[name] = self._head(name, batch, left)
@@ -131,14 +143,13 @@ class Intake(Generic[V]):
 
     def _pull(self, name: ClassName, room: int) -> list[tuple[RecordId, Entry[V]]]:
         batch: list[tuple[RecordId, Entry[V]]] = []
-        positions = self._positions[name]
         turn, partitions = self._turn, self._source.partitions
-        for partition in sorted(self._behind(name), key=lambda known: (known.number + turn) % partitions):
-            entries = self._source.logs[partition].read(positions[partition], min(room - len(batch), PARTITION_RECORDS))
+        for place in sorted(self._behind(name), key=lambda known: (known.partition.number + turn) % partitions):
+            entries = place.log.read(place.position, min(room - len(batch), PARTITION_RECORDS))
             if not entries:
                 break
-            batch += [(RecordId(*partition, entry.offset), entry) for entry in entries]
-            positions[partition] = entries[-1].offset + 1
+            batch += [(RecordId(*place.partition, entry.offset), entry) for entry in entries]
+            place.position = entries[-1].offset + 1
         return batch
 
     @property
@@ -146,7 +157,6 @@ class Intake(Generic[V]):
         """Where to begin, so that no partition is always last."""
         return int(self._process.now * 1000)
 
-    def _behind(self, name: ClassName) -> list[Partition]:
+    def _behind(self, name: ClassName) -> list[_Place[V]]:
         """Where something has been appended that was not fetched."""
-        logs = self._source.logs
-        return [partition for partition, position in self._positions[name].items() if logs[partition].end > position]
+        return [place for place in self._places[name].values() if place.log.end > place.position]

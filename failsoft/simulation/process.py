@@ -129,7 +129,7 @@ class Process:
 
     def room(self, request_class: ClassName) -> int:
         """How many more records of this class to take."""
-        return self.shell.machine.room()[request_class]
+        return self.shell.machine.room_of(request_class)
 
     def records(self, batch: Sequence[tuple[RecordId, Entry[Sent]]]) -> None:
         """Take records, one event each."""

@@ -168,9 +168,10 @@ class StageMachine:
 
     def room(self) -> Mapping[ClassName, int]:
         """How many more records of each class to take."""
-        return {name: self._room_of(name) for name in self._classes}
+        return {name: self.room_of(name) for name in self._classes}
 
-    def _room_of(self, name: ClassName) -> int:
+    def room_of(self, name: ClassName) -> int:
+        """How many more records of one class to take."""
         is_held = self._dispatcher.is_held(name, self._oldest_age.get(name, 0.0))
         return 0 if self._is_draining or is_held or self._offsets.is_too_wide(name) else self._room.left(name)
 

@@ -2,16 +2,14 @@
 
 from bisect import bisect_left
 from collections.abc import Hashable
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 V = TypeVar("V")
 _offset = attrgetter("offset")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry(Generic[V]):
+class Entry(NamedTuple, Generic[V]):
     """One record in the log; a value of None is a tombstone."""
 
     offset: int
