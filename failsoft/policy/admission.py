@@ -169,6 +169,8 @@ class Admission:
         """Let the rate follow what is wanted, for the time that has passed."""
         seconds = 0.0 if self._moved_at is None else now - self._moved_at
         self._moved_at = now
+        if not seconds:
+            return
         wanted = max(self._wanted(line.pressure) for line in self._lines.values())
         if wanted >= self.rate:
             self.rate = min(wanted, self.rate + TIGHTEN_PER_SECOND * seconds)

@@ -70,7 +70,8 @@ class BreakerSettings:
 
     def causes_of_pool(self, total: Counts, rest: Counts) -> frozenset[Cause]:
         """What is wrong with the calls of all workers, and still is without the one that has most trouble."""
-        return self._over(total, self.minimum_number_of_pooled_calls) & self._over(rest, REST_CALLS_MIN)
+        causes = self._over(total, self.minimum_number_of_pooled_calls)
+        return causes & self._over(rest, REST_CALLS_MIN) if causes else NOTHING
 
     def wait_seconds(self, reopenings: int) -> float:
         """The longest that an opening lasts after so many before it; jitter takes off up to half."""
@@ -80,11 +81,11 @@ class BreakerSettings:
     def _over(self, counts: Counts, calls_min: int) -> frozenset[Cause]:
         if counts.calls < calls_min or not counts.has_trouble:
             return NOTHING
-        is_over = {
-            Cause.FAILURE_RATE: counts.failure_rate >= self.failure_rate_threshold,
-            Cause.SLOW_CALL_RATE: counts.slow_call_rate >= self.slow_call_rate_threshold,
-        }
-        return frozenset(cause for cause, holds in is_over.items() if holds)
+        is_over = (
+            (Cause.FAILURE_RATE, counts.failure_rate >= self.failure_rate_threshold),
+            (Cause.SLOW_CALL_RATE, counts.slow_call_rate >= self.slow_call_rate_threshold),
+        )
+        return frozenset([cause for cause, holds in is_over if holds])
 
 
 DEFAULTS = BreakerSettings()

@@ -62,10 +62,12 @@ def add_up(counts: Iterable[Counts]) -> Counts:
 class CallWindow:
     """The calls of the last 30 s, by bucket. Only the newest bucket moves, so it is kept as bare numbers."""
 
-    __slots__ = ("_calls", "_ends_at", "_failed", "_past", "_past_sum", "_slow")
+    __slots__ = ("_buckets", "_calls", "_ends_at", "_failed", "_past", "_past_sum", "_slow", "_sum")
 
     def __init__(self) -> None:
         self._ends_at = -math.inf
+        self._sum: Counts | None = None  # until it is asked for, as the next
+        self._buckets: tuple[Counts, ...] | None = None
         self.clear()
 
     def add(self, call: Counts, *, now: float) -> None:
@@ -74,6 +76,7 @@ class CallWindow:
         self._calls += call.calls
         self._failed += call.failed
         self._slow += call.slow
+        self._sum = self._buckets = None
 
     def has_trouble(self, *, now: float) -> bool:
         """Whether any call of the window was not good."""
@@ -83,20 +86,25 @@ class CallWindow:
     def counts(self, *, now: float) -> Counts:
         """All calls of the window."""
         self._advance(now)
-        return self._newest() + self._past_sum
+        if self._sum is None:
+            self._sum = self._newest() + self._past_sum
+        return self._sum
 
     def buckets(self, *, now: float) -> tuple[Counts, ...]:
         """The same by bucket, newest first; buckets at the end that hold nothing are left out."""
         self._advance(now)
-        buckets = (self._newest(), *self._past)
-        filled = max((place for place, bucket in enumerate(buckets, 1) if bucket.calls), default=0)
-        return buckets[:filled]
+        if self._buckets is None:
+            buckets = (self._newest(), *self._past)
+            filled = max((place for place, bucket in enumerate(buckets, 1) if bucket.calls), default=0)
+            self._buckets = buckets[:filled]
+        return self._buckets
 
     def clear(self) -> None:
         """Forget all of it."""
         self._past = deque([NO_CALLS] * (BUCKETS - 1), maxlen=BUCKETS - 1)
         self._past_sum = NO_CALLS
         self._calls = self._failed = self._slow = 0
+        self._sum = self._buckets = None
 
     def _newest(self) -> Counts:
         return Counts(self._calls, self._failed, self._slow)
@@ -110,6 +118,7 @@ class CallWindow:
         self._past.extendleft([self._newest(), *[NO_CALLS] * (round(passed) - 1)])
         self._past_sum = add_up(self._past)
         self._calls = self._failed = self._slow = 0
+        self._sum = self._buckets = None
         self._ends_at = begun_at + BUCKET_SECONDS
 
 
