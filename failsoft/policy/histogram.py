@@ -6,7 +6,9 @@ in a dict: two histograms merge by adding, and pure Python takes 345 ns a sample
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import accumulate
 
 ACCURACY = 0.01
 """Relative error of a quantile: far below what a decision can notice."""
@@ -55,8 +57,12 @@ class LogHistogram:
 
     def merge(self, other: "LogHistogram", factor: float = 1.0) -> None:
         """Add all of another histogram's counts to this one, each counting so many times."""
-        for key, weight in other.counts.items():
-            self.counts[key] = self.counts.get(key, 0.0) + weight * factor
+        counts = self.counts
+        if not counts and factor == 1.0:
+            counts.update(other.counts)
+        else:
+            for key, weight in other.counts.items():
+                counts[key] = counts.get(key, 0.0) + weight * factor
         self.total_seconds += other.total_seconds * factor
         self.count += other.count * factor
 
@@ -74,11 +80,8 @@ class LogHistogram:
     def quantiles(self, wanted: Iterable[float]) -> list[float]:
         """Values at the wanted ranks (ascending, 0-1), seconds; zeros when empty."""
         keys = sorted(self.counts)
-        found, seen, index = [], 0.0, 0
-        for rank in wanted:
-            target = rank * self.count
-            while index < len(keys) - 1 and seen + self.counts[keys[index]] < target:
-                seen += self.counts[keys[index]]
-                index += 1
-            found.append(_VALUE_FACTOR * math.exp(keys[index] * _LOG_GAMMA) if keys else 0.0)
-        return found
+        if not keys:
+            return [0.0 for _ in wanted]
+        up_to = list(accumulate(self.counts[key] for key in keys))
+        places = (min(bisect_left(up_to, rank * self.count), len(keys) - 1) for rank in wanted)
+        return [_VALUE_FACTOR * math.exp(keys[place] * _LOG_GAMMA) for place in places]

@@ -131,12 +131,12 @@ class LatencyWindow:
         for slot in reversed(self._slots):
             age = now - slot.begins_at
             if age > EXTENDED_SLOTS * SLOT_SECONDS or (
-                age > WINDOW_SLOTS * SLOT_SECONDS and everything.count >= ENOUGH_SAMPLES
+                age > WINDOW_SLOTS * SLOT_SECONDS and answers.count + everything.count >= ENOUGH_SAMPLES
             ):
                 break
             answers.merge(slot.answers)
-            everything.merge(slot.answers)
             everything.merge(slot.censored)
+        everything.merge(answers)
         samples = int(everything.count)
         _fill_up(answers, self._prior.answers, self._prior.samples)
         _fill_up(everything, self._prior.everything, self._prior.samples)
