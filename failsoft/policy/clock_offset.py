@@ -72,4 +72,6 @@ class ClockOffset:
             self._kept.append(seen)
         elif seen.width < self._kept[-1].width:
             self._kept[-1] = seen
+        else:
+            return  # the slot has a narrower one
         self._best = min(self._kept, key=lambda interval: interval.width)

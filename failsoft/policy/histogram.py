@@ -82,6 +82,6 @@ class LogHistogram:
         keys = sorted(self.counts)
         if not keys:
             return [0.0 for _ in wanted]
-        up_to = list(accumulate(self.counts[key] for key in keys))
+        up_to = list(accumulate(map(self.counts.__getitem__, keys)))
         places = (min(bisect_left(up_to, rank * self.count), len(keys) - 1) for rank in wanted)
         return [_VALUE_FACTOR * math.exp(keys[place] * _LOG_GAMMA) for place in places]

@@ -65,6 +65,7 @@ from failsoft.policy.stage.columns import dispatcher
 from failsoft.policy.stage.condition import Condition, Saved
 from failsoft.policy.stage.dispatcher import Start
 from failsoft.policy.stage.endings import Endings
+from failsoft.policy.stage.endpoint import Endpoint
 from failsoft.policy.stage.gates import Gate, gates_of_classes, gates_of_endpoint
 from failsoft.policy.stage.room import Room
 from failsoft.policy.stage.sharing import Sharing
@@ -99,6 +100,9 @@ class StageMachine:
         jitter = EvenJitter(process)
         self._dispatcher = dispatcher(settings, process=process, jitter=jitter)
         self._endpoints = self._dispatcher.endpoints
+        self._endpoints_of: Mapping[str, list[Endpoint]] = {
+            tier.name: [end for end in self._endpoints if end.settings.name == tier.name] for tier in settings.tiers
+        }
         self._work: dict[RecordId, Work] = {}
         self._sharing = Sharing(settings, self._work, jitter=jitter)
         self._endings = Endings(settings, self._sharing)
@@ -201,11 +205,8 @@ class StageMachine:
 
     def permits_of(self, tier: str, region: str | None = None) -> int:
         """How many permits of a model tier this worker holds, in all regions or in one."""
-        return sum(
-            endpoint.permits.count
-            for endpoint in self._endpoints
-            if endpoint.settings.name == tier and region in {None, endpoint.region}
-        )
+        held = [end.permits.count for end in self._endpoints_of[tier] if region is None or region == end.region]
+        return sum(held)
 
     @property
     def saved(self) -> Saved:
