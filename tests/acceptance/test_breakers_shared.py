@@ -147,7 +147,7 @@ class Fleet:
         """By process: what it said last, and when that was appended."""
         self.openers: dict[int, str] = {}
         """By epoch: the process that said first that it has begun, in the order of the log."""
-        self._folder, self._session = folder, session
+        self.folder, self._session = folder, session
         self._proxies: list[Proxy] = []
         self._names = itertools.count()
         (folder / "shared.py").write_text(PIPELINE)
@@ -166,11 +166,11 @@ class Fleet:
     async def _worker(self, name: str) -> Worker:
         proxy = await Proxy(self.model.port).__aenter__()
         self._proxies.append(proxy)
-        log = self._folder / f"{name}.log"
+        log = self.folder / f"{name}.log"
         with log.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "failsoft", "worker", "shared:pipeline", "--session-timeout", "3s"),
-                cwd=self._folder,
+                cwd=self.folder,
                 env=os.environ
                 | {
                     "TEST_PIPELINE": self.cluster.pipeline,
@@ -367,6 +367,26 @@ async def test_a_worker_whose_own_network_is_cut_opens_for_itself_and_for_no_oth
         assert fleet.word.epoch == 0
         await fleet.workers[bad].proxy.behave(PASS)
         await fleet.until_all(State.CLOSED, seconds=120)
+
+
+async def test_an_operator_holds_it_open_from_the_command_line_until_the_word_ends(fleet: Fleet):
+    await fleet.start(1)
+    async with fleet.traffic():
+        await asyncio.sleep(2.0)
+        said = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "failsoft", "breakers", "force", BREAKER, "open"),
+            *("--why", "a drill", "--until", "10s", "--bootstrap", fleet.cluster.connection.bootstrap_servers),
+            cwd=fleet.folder,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, problem = await said.communicate()
+        assert said.returncode == 0, problem
+        await fleet.until_all(State.FORCED_OPEN, seconds=10)
+        calls = len(fleet.model.calls)
+        await asyncio.sleep(2.0)
+        assert len(fleet.model.calls) == calls
+        await fleet.until_all(State.CLOSED, seconds=30)
 
 
 async def test_ten_thousand_registers_are_read_within_a_second(fleet: Fleet):

@@ -79,6 +79,8 @@ topics:
   results:      {{config: {{retention.ms: 7d, max.message.bytes: 4MiB}}}}
   dead-letters: {{config: {{retention.ms: 14d, max.message.bytes: 4MiB}}}}
   outcomes:     {{partitions: 1, config: {{retention.ms: 1h}}}}
+  breakers:     {{partitions: 1, config: {{cleanup.policy: "compact,delete", retention.ms: 24h}}}}
+  controls:     {{partitions: 1, config: {{cleanup.policy: compact}}}}
 """
 
 
