@@ -17,18 +17,21 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from failsoft.catalogue import Catalogue, Role, parse, rights
-from failsoft.kafka import Inbox, Outbox, ResultReader, admin
+from failsoft.kafka import Inbox, Outbox, ResultReader, View, ViewRecord, admin
 from failsoft.kafka.connection import Connection
 from failsoft.policy.errors import EnvironmentFailure
-from failsoft.policy.outcome import Reason
+from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.request import Partition
+from failsoft.policy.rollup import Kind, RollUp
 from failsoft.wire import RequestLine, dead_letter_mark
 from failsoft.wire.body import encode_request
 from failsoft.wire.dead_letter import DeadLetter, encode_dead_letter
 from failsoft.wire.dead_letter_mark import Mark, encode_mark
+from failsoft.wire.rollup import encode_rollup
 from tests.kafka.authority import Authority
 from tests.kafka.conftest import Listener, until
 from tests.kafka.secured import secured_broker, speaking
+from tests.streams.site import needs_faust
 
 pytestmark = pytest.mark.kafka
 
@@ -333,6 +336,29 @@ async def test_the_commands_work_under_the_rights_of_those_who_give_them(guarded
     assert worker.returncode == 0, said
     planning = await run(guarded, Role.OPERATOR, tmp_path, "topics", "plan")
     assert b"nothing to do" in (await planning.communicate())[0]
+
+
+@needs_faust
+async def test_an_app_of_streams_does_its_work_with_the_rights_of_its_role(guarded: Guarded, tmp_path: Path):
+    (tmp_path / "topics.yaml").write_text(CATALOGUE_TEXT)
+    rollup = RollUp("only", {Kind("batch", 1, Reason.NONE, Outcome.OK): 7}, {})
+    told = encode_rollup(rollup, pipeline="solo", id_="1")
+    outbox, found = Outbox(guarded.by(Role.WORKER)), list[ViewRecord]()
+    await outbox.start()
+    await outbox.send("solo.outcomes", key=told.key, value=told.value, headers=told.headers)
+    await outbox.close()
+    app = await run(guarded, Role.STREAMS, tmp_path, "streams", "degradation", "--pipeline", "solo")
+    view = View(guarded.by(Role.OPERATOR), "solo.degradation", take=found.extend)
+    await view.start()
+    ending = asyncio.create_task(app.wait())
+    try:
+        await until(lambda: ending.done() or any(b'"counts":{"ok":7}' in (record.value or b"") for record in found))
+    finally:
+        if not ending.done():
+            app.send_signal(signal.SIGTERM)
+        _, said = await app.communicate()
+        await view.stop()
+    assert app.returncode == 0, said
 
 
 async def test_a_replayer_can_go_on_with_a_replay_that_was_cut_off_and_an_operator_can_look(
