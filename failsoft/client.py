@@ -22,6 +22,7 @@ from uuid import uuid4
 
 from failsoft.catalogue import Catalogue, load, results_topic
 from failsoft.kafka import Connection, Outbox, ResultReader, partition_counts
+from failsoft.pipeline import Pipeline
 from failsoft.policy.durations import Duration, parse_duration
 from failsoft.policy.errors import ConfigurationError, FailsoftError, MalformedRecord
 from failsoft.policy.request import ClassName
@@ -55,7 +56,8 @@ class Client:
 
     Args:
         bootstrap: HOST:PORT of the cluster; else KAFKA_BOOTSTRAP_SERVERS.
-        pipeline: its name; not needed where topics.yaml has only one.
+        pipeline: its name, or the pipeline itself: then requests that its first stage takes for equal meet at one worker, also
+            where its ``coalesce`` is not the default. Not needed where topics.yaml has only one.
         catalogue: the topic catalogue, or its path; else ./topics.yaml.
         tenant: whose the requests are.
     """
@@ -64,13 +66,14 @@ class Client:
         self,
         bootstrap: str | None = None,
         *,
-        pipeline: str | None = None,
+        pipeline: str | Pipeline | None = None,
         catalogue: Catalogue | Path | str | None = None,
         tenant: str | None = None,
     ) -> None:
         given = Path(catalogue) if isinstance(catalogue, str) else catalogue
         self._catalogue = given if isinstance(given, Catalogue) else load(given)
-        self._pipeline = choose_pipeline(self._catalogue, pipeline)
+        self._pipeline = choose_pipeline(self._catalogue, pipeline.name if isinstance(pipeline, Pipeline) else pipeline)
+        self._declared = pipeline if isinstance(pipeline, Pipeline) else None
         self._connection = Connection.from_environment(bootstrap)
         self._tenant = tenant
         self._source = f"/client/{uuid4()}"
@@ -111,6 +114,7 @@ class Client:
         deadline: Duration | None = None,
         url: str = "/v1/chat/completions",
         custom_id: str | None = None,
+        coalesce_key: str | None = None,
     ) -> Result:
         """Send a request and wait for its result, whatever its outcome.
 
@@ -120,6 +124,7 @@ class Client:
             deadline: how long it may take; the class's own where not said.
             url: the path of the model's API.
             custom_id: echoed in the result.
+            coalesce_key: names what is asked: requests of one tenant with the same share a call and its answer.
 
         Raises:
             ConfigurationError: no such class, or a deadline that the class does not take.
@@ -127,7 +132,7 @@ class Client:
             ResultOverdue: no result long after the deadline.
         """
         destination = self._destination(request_class, deadline)
-        id_ = await self._send(destination, body, url=url, custom_id=custom_id)
+        id_ = await self._send(destination, body, url=url, custom_id=custom_id, coalesce_key=coalesce_key)
         try:
             async with asyncio.timeout(destination.budget_seconds + OVERDUE_SECONDS):
                 return await self._waiting[id_.encode()]
@@ -144,6 +149,7 @@ class Client:
         deadline: Duration | None = None,
         url: str = "/v1/chat/completions",
         custom_id: str | None = None,
+        coalesce_key: str | None = None,
     ) -> str:
         """Send a request and return when the broker has it; its result comes through :meth:`results`. Arguments as in request.
 
@@ -151,7 +157,7 @@ class Client:
             The id that its result will have.
         """
         destination = self._destination(request_class, deadline)
-        id_ = await self._send(destination, body, url=url, custom_id=custom_id)
+        id_ = await self._send(destination, body, url=url, custom_id=custom_id, coalesce_key=coalesce_key)
         self._submitted.append(id_)
         return id_
 
@@ -174,17 +180,26 @@ class Client:
     def _destination(self, request_class: ClassName, deadline: Duration | None) -> Destination:
         return choose_destination(
             self._catalogue,
-            pipeline=self._pipeline,
+            pipeline=self._declared or self._pipeline,
             request_class=request_class,
             deadline_seconds=None if deadline is None else parse_duration(deadline, field="deadline"),
             tenant=self._tenant,
         )
 
-    async def _send(self, destination: Destination, body: Mapping[str, Any], *, url: str, custom_id: str | None) -> str:
+    async def _send(
+        self,
+        destination: Destination,
+        body: Mapping[str, Any],
+        *,
+        url: str,
+        custom_id: str | None,
+        coalesce_key: str | None,
+    ) -> str:
         number = str(next(self._numbers))
         identity = Identity(self._source, number)
         line = RequestLine(custom_id or number, url, dict(body))
-        record = destination.record(line, encode_request(line), identity, sent_at=time.time())
+        value = encode_request(line)
+        record = destination.record(line, value, identity, sent_at=time.time(), coalesce_key=coalesce_key)
         id_ = result_id(identity)
         self._waiting[id_.encode()] = asyncio.get_running_loop().create_future()
         try:

@@ -69,7 +69,7 @@ def run(
         with _catalogue_of(loaded, catalogue) as (known, path), opened(file) as batch, Journal(out) as journal:
             destination = choose_destination(
                 known,
-                pipeline=loaded.name,
+                pipeline=loaded,
                 request_class=request_class,
                 deadline_seconds=None if deadline is None else parse_duration(deadline, field="--deadline"),
                 tenant=tenant,

@@ -4,9 +4,9 @@ A batch file is sent as it is: the value of a request is its line's own bytes. A
 and the number of its line, so the same file sent again asks the same requests again, and a submission that was cut off is
 repeated without asking anything new. ``custom_id`` is echoed and never identity: two files, and two lines, may use it twice.
 
-The key is the content key as far as it can be told without the stage's declaration (deterministic requests share one); the
-worker computes its own, and a key that turns out otherwise only costs a repeated call. Everything else is keyed by the
-result's id, which spreads it evenly.
+The key is the content key as the stage declares it, where the sender knows the stage; else as far as it can be told without
+(deterministic requests share one). The worker computes its own, and a key that turns out otherwise only costs a repeated call.
+Everything else is keyed by the result's id, which spreads it evenly.
 
 The budget begins when a line is handed over to be sent, not when the file was opened: a request of 5 s would otherwise expire
 on disk.
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from failsoft.catalogue import Catalogue, ClassSettings, requests_topic
 from failsoft.kafka import Acknowledged, Outbox, RecordRefused
+from failsoft.pipeline import Pipeline, Stage
 from failsoft.policy.errors import ConfigurationError, MalformedRecord
 from failsoft.policy.request import ClassName
 from failsoft.runtime.batch_file import BatchFile, BatchLine
@@ -41,6 +42,7 @@ class Destination:
         request_class: urgency.
         budget_seconds: how long each may take.
         tenant: whose they are.
+        declared: the stage itself, where the sender knows it: it says which requests are equal.
     """
 
     stage: str
@@ -48,8 +50,11 @@ class Destination:
     request_class: ClassName
     budget_seconds: float
     tenant: str | None = None
+    declared: Stage | None = None
 
-    def record(self, line: RequestLine, value: bytes, identity: Identity, *, sent_at: float) -> Record:
+    def record(
+        self, line: RequestLine, value: bytes, identity: Identity, *, sent_at: float, coalesce_key: str | None = None
+    ) -> Record:
         """Write one request.
 
         Args:
@@ -57,20 +62,26 @@ class Destination:
             value: the same as bytes, sent as they are.
             identity: names the request.
             sent_at: now, on this host's wall clock, epoch seconds.
+            coalesce_key: names what is asked, in place of its content.
 
         Raises:
             MalformedRecord: a worker would refuse it; names the header.
         """
-        envelope = Envelope(identity, tenant=self.tenant)
-        key = content_key(line, tenant=self.tenant, stage=self.stage) or result_id(identity)
+        envelope = Envelope(identity, tenant=self.tenant, coalesce_key=coalesce_key)
+        key = self._content_key(line, envelope) or result_id(identity)
         headers = encode_request_headers(envelope, budget_seconds=self.budget_seconds, sent_at=sent_at)
         return Record(key.encode(), value, headers)
+
+    def _content_key(self, line: RequestLine, envelope: Envelope) -> str | None:
+        if self.declared is not None:
+            return self.declared.content_key(line, envelope)
+        return content_key(line, tenant=self.tenant, stage=self.stage, coalesce_key=envelope.coalesce_key)
 
 
 def choose_destination(
     catalogue: Catalogue,
     *,
-    pipeline: str | None = None,
+    pipeline: str | Pipeline | None = None,
     request_class: ClassName | None = None,
     deadline_seconds: float | None = None,
     tenant: str | None = None,
@@ -79,7 +90,7 @@ def choose_destination(
 
     Args:
         catalogue: the pipelines and classes there are.
-        pipeline: None for the only one.
+        pipeline: its name, or itself: then equal requests are those that its stage takes for equal. None for the only one.
         request_class: None for ``batch``, or the least urgent one where no class is called so.
         deadline_seconds: None for the class's own.
         tenant: whose the requests are.
@@ -88,7 +99,7 @@ def choose_destination(
         ConfigurationError: there is no such pipeline or class, or the deadline is not one of the class.
         MalformedRecord: the tenant cannot stand in a header.
     """
-    name = choose_pipeline(catalogue, pipeline)
+    name = choose_pipeline(catalogue, pipeline.name if isinstance(pipeline, Pipeline) else pipeline)
     settings = _choose_class(catalogue, request_class)
     stage = catalogue.pipelines[name][0]
     chosen = Destination(
@@ -97,6 +108,7 @@ def choose_destination(
         request_class=settings.name,
         budget_seconds=choose_budget(settings, deadline_seconds),
         tenant=tenant,
+        declared=pipeline.stages.get(stage) if isinstance(pipeline, Pipeline) else None,
     )
     trial = Envelope(
         Identity("/trial", "0"), tenant=tenant

@@ -59,6 +59,31 @@ async def test_submitted_requests_come_back_as_they_end_and_each_once(cluster: C
     assert again == []
 
 
+async def test_a_client_that_is_given_the_pipeline_puts_what_its_stage_takes_for_equal_into_one_partition(
+    cluster: Cluster,
+):
+    pipeline = Pipeline(cluster.pipeline)
+
+    @pipeline.stage("work", coalesce="always").tier("large", expect="1s")
+    async def large(call: Call) -> Output:
+        await asyncio.sleep(1.0)
+        return Output({"call": call.body["n"]})
+
+    server = cluster.connection.bootstrap_servers
+    async with (
+        cluster.worker(pipeline),
+        Client(server, pipeline=pipeline, catalogue=cluster.catalogue) as client,
+    ):
+        equal = [client.request({"n": 1}, request_class="standard") for _ in range(20)]
+        named = [client.request({"n": 2 + n}, request_class="standard", coalesce_key="same") for n in range(20)]
+        results = await asyncio.gather(*equal, *named)
+    assert {result.body["call"] for result in results[:20]} == {1}
+    assert len({result.body["call"] for result in results[20:]}) == 1
+    assert sum(result.coalesced_with is None for result in results) == 2
+    records, _ = await cluster.read(f"{cluster.pipeline}.work.standard")
+    assert len({(record.key, record.partition) for record in records}) == 2
+
+
 async def test_a_result_that_is_long_overdue_is_an_error_that_names_it(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ):
