@@ -13,6 +13,7 @@ from failsoft.policy.profile import Profile
 from failsoft.policy.progress import Marks, Progress
 from failsoft.policy.register import Register
 from failsoft.policy.request import ClassName, Partition, RecordId
+from failsoft.policy.rollup import RollUp
 from failsoft.policy.routing import Route
 
 
@@ -233,6 +234,19 @@ class LatencySeen:
 
 
 @dataclass(frozen=True, slots=True)
+class RollUpSeen:
+    """What a worker of a later stage has told of itself.
+
+    Attributes:
+        rollup: how requests ended there, and how long calls took.
+        appended_at: the broker's clock at append, epoch seconds.
+    """
+
+    rollup: RollUp
+    appended_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class DrainRequested:
     """Take nothing more; finish what is running and waiting, or leave it to the next owner."""
 
@@ -253,6 +267,7 @@ Event = (
     | ControlSeen
     | RouteSeen
     | LatencySeen
+    | RollUpSeen
     | AnswerSeen
     | AnswerDeleted
     | DrainRequested

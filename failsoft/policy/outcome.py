@@ -86,3 +86,5 @@ class Ending:
     is_stale: bool = False
     age_seconds: float | None = None
     retry_after_seconds: float | None = None
+    stage: str | None = None
+    """The next stage, where its answer at once stands for it: it is not asked while it fails. ``tier`` is one of its own then."""

@@ -53,7 +53,7 @@ class Request(NamedTuple):
         record: its place in the log.
         assignment: the assignment of its partition under which it arrived; a later one makes its work void.
         deadline_at: absolute end, monotonic seconds.
-        waits_until: its deadline, or earlier where it waits for a higher floor than its class's.
+        waits_until: its deadline; earlier where it waits for a higher floor than its class's, or other stages are still to come.
         budget_seconds: what was granted when it was sent, after the cap of its class. Patience is a share of it.
         floor: the lowest acceptable level.
         size_bytes: key, value and headers, for the bound on memory.

@@ -108,6 +108,21 @@ class ClassSettings:
             raise ConfigurationError(f"class {self.name}: floor {self.floor} is not 1, 2 or 3")
 
 
+@dataclass(frozen=True, slots=True)
+class LaterStage:
+    """One of the stages that come after.
+
+    Attributes:
+        name: of the stage.
+        expected_seconds: the author's word on the median latency of its best tier; None: nothing is known before it is measured.
+        at_once: the tier by which it answers without a call and without a look at the past; None: it has none.
+    """
+
+    name: str
+    expected_seconds: float | None = None
+    at_once: TierSettings | None = None
+
+
 def usual_level(better: Sequence[TierSettings], *, is_model: bool) -> int:
     """The level of a tier whose author says none: 1 of the first model tier, 2 of further ones, 3 of an answer without a call."""
     if not is_model:
@@ -145,6 +160,7 @@ class StageSettings:
         coalescing: how equal requests share an execution.
         answers: how long an answer may serve equal requests; None: none is kept.
         watchdog: how long its worker may stand still.
+        later: the stages that come after, the next one first.
         parts: of the context that its requests should have; tiers may need those and no others.
     """
 
@@ -162,6 +178,7 @@ class StageSettings:
     coalescing: CoalescingConfig = COALESCING_DEFAULTS
     answers: AnswersConfig | None = None
     watchdog: WatchdogSettings = WATCHDOG_DEFAULTS
+    later: tuple[LaterStage, ...] = ()
     parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -9,6 +9,8 @@
                                                     is why, the reason says so
                                      failed         what was called has failed
 
+    the next stage is stopped        what that one answers at once, where the floor allows it; else unavailable
+
 An end is decided once (:meth:`Work.end`), as a value; the shell publishes it, and the record is done when the broker has it.
 """
 
@@ -16,6 +18,7 @@ from failsoft.policy.actions import Publish
 from failsoft.policy.answer import Hit
 from failsoft.policy.outcome import Ending, Outcome, Reason
 from failsoft.policy.settings import StageSettings, TierSettings
+from failsoft.policy.stage.ahead import Ahead
 from failsoft.policy.stage.sharing import Sharing
 from failsoft.policy.stage.work import Errand, Work
 
@@ -26,9 +29,11 @@ class Endings:
     Args:
         settings: of the stage.
         sharing: knows the answers of the past, and whose body is still needed.
+        ahead: is told of what goes to the next stage.
     """
 
-    def __init__(self, settings: StageSettings, sharing: Sharing) -> None:
+    def __init__(self, settings: StageSettings, sharing: Sharing, ahead: Ahead) -> None:
+        self._ahead = ahead
         self._wanted_level = settings.tiers[0].level
         self._last_level = settings.tiers[-1].level
         self._at_once = [tier for tier in settings.tiers if not tier.is_model]
@@ -70,6 +75,16 @@ class Endings:
             return self.end(work, Outcome.UNAVAILABLE, errand.reason if is_lacking else Reason.FLOOR, now=now)
         return self.end(work, Outcome.FAILED if errand.executions else Outcome.UNAVAILABLE, errand.reason, now=now)
 
+    def stopped(self, work: Work, *, now: float) -> Publish:
+        """The next stage takes nobody now."""
+        later = self._ahead.next
+        tier = None if later is None else later.at_once
+        if later is None or tier is None or tier.level > work.request.floor:
+            return self.end(work, Outcome.UNAVAILABLE, Reason.BREAKER_OPEN, now=now)
+        return self.end(
+            work, Outcome.OK, Reason.BREAKER_OPEN, tier=tier.name, level=tier.level, stage=later.name, now=now
+        )
+
     def end(
         self,
         work: Work,
@@ -82,6 +97,7 @@ class Endings:
         hit: Hit | None = None,
         dead_letter: bool = False,
         retry_after_seconds: float | None = None,
+        stage: str | None = None,
         now: float,
     ) -> Publish:
         """Any end.
@@ -107,7 +123,10 @@ class Endings:
             is_stale=hit is not None and hit.is_stale,
             age_seconds=None if hit is None else now - hit.answer.produced_at,
             retry_after_seconds=retry_after_seconds,
+            stage=stage,
         )
+        if outcome is Outcome.OK and stage is None:
+            self._ahead.handed_on(work.request.deadline_at)
         work.end()
         return Publish(
             work.record,

@@ -27,6 +27,7 @@ from failsoft.policy.actions import (
 )
 from failsoft.policy.admission import Admission
 from failsoft.policy.answer import Answer, AnswerName, Hit
+from failsoft.policy.breaker_states import State
 from failsoft.policy.coalescing import Refusal
 from failsoft.policy.errors import IllegalTransition
 from failsoft.policy.events import (
@@ -46,6 +47,7 @@ from failsoft.policy.events import (
     RegisterSeen,
     RegistersSeen,
     Revoked,
+    RollUpSeen,
     RouteSeen,
     SlotFreed,
     Tick,
@@ -59,6 +61,7 @@ from failsoft.policy.profile import Profile
 from failsoft.policy.quarantine import Quarantine
 from failsoft.policy.request import ClassName, Partition, RecordId, Request
 from failsoft.policy.settings import StageSettings, TierSettings
+from failsoft.policy.stage.ahead import Ahead
 from failsoft.policy.stage.arrival import is_late, request_of
 from failsoft.policy.stage.calls import Calls, CallUnderWay
 from failsoft.policy.stage.columns import dispatcher
@@ -81,7 +84,7 @@ _FALLBACK_REASONS = {
 
 _MOVE_WATCHED = {Arrived, Published, Committed, Assigned, Revoked, DrainRequested}
 """What may give somebody in quarantine his turn, beside time."""
-_MOVE_NOBODY = {Published, AnswerSeen, AnswerDeleted}
+_MOVE_NOBODY = {Published, AnswerSeen, AnswerDeleted, RollUpSeen}
 """What changes nothing for those who wait."""
 
 
@@ -105,7 +108,8 @@ class StageMachine:
         }
         self._work: dict[RecordId, Work] = {}
         self._sharing = Sharing(settings, self._work, jitter=jitter)
-        self._endings = Endings(settings, self._sharing)
+        self._ahead = Ahead(settings, jitter=jitter)
+        self._endings = Endings(settings, self._sharing, self._ahead)
         self._admission = Admission([known.name for known in settings.classes], settings.admission)
         self._room = Room(settings)
         self._oldest_age: dict[ClassName, float] = {}
@@ -140,6 +144,7 @@ class StageMachine:
             ControlSeen: self._on_control_seen,
             RouteSeen: self._on_route_seen,
             LatencySeen: self._on_latency_seen,
+            RollUpSeen: self._on_rollup_seen,
             AnswerSeen: self._on_answer_seen,
             AnswerDeleted: self._on_answer_deleted,
             DrainRequested: self._on_drain_requested,
@@ -223,6 +228,16 @@ class StageMachine:
         """Per model tier: how its endpoint stands, for those who watch; of several regions that with most of the requests."""
         return {end.settings.name: end.condition for end in self._dispatcher.usual}
 
+    @property
+    def reserved_seconds(self) -> float:
+        """What later stages need together, as far as this worker knows."""
+        return self._ahead.seconds if self._ahead.next is not None else 0.0
+
+    @property
+    def next_stage(self) -> State | None:
+        """How the breaker of the next stage stands; None: there is none."""
+        return None if self._ahead.next is None else self._ahead.breaker.state
+
     def take_latency(self) -> Mapping[str, Profile]:
         """Tier -> how long its calls took that ended since this was last asked; tiers without any are left out.
 
@@ -257,7 +272,16 @@ class StageMachine:
             self._asked_at = self._now
             known = self._classes[event.record.request_class]
             request = request_of(event, known, self._models, assignment, now=self._now)
-            self._receive(self._hold(request))
+            self._receive(self._hold(self._reserved(request)))
+
+    def _reserved(self, request: Request) -> Request:
+        """The same, with the time of later stages kept back: its calls end before that begins."""
+        usual = self._dispatcher.usual
+        if self._ahead.next is None or not usual:
+            return request
+        own_q95 = usual[0].latency.speed(now=self._now).q95
+        until = request.deadline_at - self._ahead.reserve(request, own_q95=own_q95, now=self._now)
+        return request._replace(waits_until=min(request.waits_until, until))
 
     def _receive(self, work: Work) -> None:
         """Take a record in; one of a partition whose last owner has died waits for its turn first."""
@@ -275,6 +299,8 @@ class StageMachine:
     def _admit(self, work: Work) -> None:
         if is_late(work.request, now=self._now):
             self._end(work, Outcome.EXPIRED, Reason.DEADLINE_PASSED)
+        elif not self._ahead.allows(now=self._now):
+            self._actions.append(self._endings.stopped(work, now=self._now))
         elif work.request.key is None or not self._share(work):
             self._queue(work)
 
@@ -543,6 +569,9 @@ class StageMachine:
         for endpoint in self._endpoints:
             if endpoint.name == event.endpoint:
                 endpoint.latency_seen(event.profile)
+
+    def _on_rollup_seen(self, event: RollUpSeen) -> None:
+        self._ahead.heard(event.rollup, appended_at=event.appended_at, now=self._now)
 
     def _sync(self) -> None:
         for endpoint in self._endpoints:

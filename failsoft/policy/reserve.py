@@ -1,0 +1,29 @@
+"""How much of a request's time belongs to the stages that are still to come.
+
+    left      what is left of the deadline now
+    own       q95 of what this stage's full tier takes
+    later     sum over the later stages of q95 of what their calls took, and of the margin for publishing
+
+    reserve = later                          where own + later <= left
+            = left x later / (own + later)   where it is not: all stages give way alike
+
+The calls of this stage may take until ``deadline - reserve``. Dropping goes by the final deadline alone: because of a reserve
+nobody is given up, only sent to a lower tier, and where time is short the scaled reserve leaves every stage its part by the time
+that it usually takes. No fixed shares: what a fast stage does not use flows on to the next.
+
+q95 is that of the design (Bonferroni would ask for more with many stages; with two or three it changes little). What is observed
+is what all workers of a stage have told of all its tiers, so a stage that serves most requests by a small tier reserves little. A
+wait for a permit there is not in it: it shows only as the fraction of requests that a later stage sends to its lower tiers.
+
+Source: research/algorithms.md §1.2.
+"""
+
+RESERVED_QUANTILE = 0.95
+
+
+def reserve_seconds(left: float, *, own: float, later: float) -> float:
+    """The time to keep back, seconds; nothing where nothing is left."""
+    wanted = own + later
+    if left <= 0 or later <= 0:
+        return 0.0
+    return later if wanted <= left else left * later / wanted

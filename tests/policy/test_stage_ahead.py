@@ -1,0 +1,118 @@
+"""One machine with stages behind it: what it reserves for them, and what it does while the next one fails."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from failsoft.policy.events import RollUpSeen
+from failsoft.policy.outcome import Outcome, Reason
+from failsoft.policy.profile import Profile
+from failsoft.policy.rollup import Kind, Place, RollUp
+from failsoft.policy.settings import LaterStage, TierSettings
+from tests.policy.driver import APOLOGY, EPOCH, LARGE, MARGIN, SMALL, Driver, stage
+
+SORRY = TierSettings("sorry", 3, limit=None)
+
+
+def driver(*later: LaterStage, **options) -> Driver:
+    return Driver(stage(LARGE, SMALL, APOLOGY, later=later or (LaterStage("next", at_once=SORRY),), **options))
+
+
+def told(stage: str = "next", *, calls: int = 0, seconds: float = 1.0, ends: Mapping[Outcome, int] | None = None):
+    profile = Profile()
+    for _ in range(calls):
+        profile.answers.add(seconds)
+    endings = {Kind("interactive", None, Reason.NONE, outcome): count for outcome, count in (ends or {}).items()}
+    return RollUpSeen(RollUp(stage, endings, {Place(stage, "large", ""): profile} if calls else {}), EPOCH)
+
+
+def test_a_stage_without_later_ones_reserves_nothing_and_asks_nobody():
+    on = Driver()
+    on.send(told(calls=30, seconds=9.0, ends={Outcome.FAILED: 100}))
+    record = on.arrive()
+    assert on.calls[record]
+
+
+def test_a_call_ends_before_the_time_of_later_stages_begins():
+    on = driver()
+    on.send(told(calls=30, seconds=1.0))
+    short = on.arrive(budget=1.7)
+    assert on.calls[short][-1].window_ends_at <= on.now + 1.7 - 1.0 - 2 * MARGIN + 0.05
+
+
+def test_what_was_heard_of_all_later_stages_is_added_up():
+    on = driver(LaterStage("next"), LaterStage("last"))
+    on.send(told("next", calls=30, seconds=1.0))
+    on.send(told("last", calls=30, seconds=2.0))
+    assert on.machine.reserved_seconds == pytest.approx(3.0 + 2 * MARGIN, rel=0.02)
+
+
+def test_before_five_calls_were_heard_of_the_authors_word_holds_and_without_one_nothing_is_reserved():
+    assert driver(LaterStage("next")).machine.reserved_seconds == pytest.approx(MARGIN)
+    on = driver(LaterStage("next", expected_seconds=1.0))
+    assert on.machine.reserved_seconds == pytest.approx(2.28 + MARGIN, abs=0.01)
+    on.send(told(calls=4, seconds=0.1))
+    assert on.machine.reserved_seconds == pytest.approx(2.28 + MARGIN, abs=0.01)
+    on.send(told(calls=1, seconds=0.1))
+    assert on.machine.reserved_seconds == pytest.approx(0.1 + MARGIN, rel=0.02)
+
+
+def test_nobody_is_given_up_because_of_a_reserve_alone():
+    on = driver()
+    on.send(told(calls=30, seconds=10.0))
+    record = on.arrive(budget=1.0)
+    assert on.calls[record] or on.publishes[record][0].ending.outcome is Outcome.OK
+
+
+def test_while_the_next_stage_fails_its_answer_at_once_stands_for_it():
+    on = driver()
+    on.send(told(ends={Outcome.FAILED: 20}))
+    record = on.arrive()
+    assert not on.calls[record]
+    (publish,) = on.publishes[record]
+    ending = publish.ending
+    assert (ending.outcome, ending.reason) == (Outcome.OK, Reason.BREAKER_OPEN)
+    assert (ending.stage, ending.tier, ending.level) == ("next", "sorry", 3)
+
+
+@pytest.mark.parametrize("at_once", [None, SORRY])
+def test_where_that_is_below_the_floor_or_there_is_none_the_request_is_unavailable(at_once):
+    on = driver(LaterStage("next", at_once=at_once))
+    on.send(told(ends={Outcome.EXPIRED: 20}))
+    (publish,) = on.publishes[on.arrive(floor=2)]
+    assert (publish.ending.outcome, publish.ending.reason) == (Outcome.UNAVAILABLE, Reason.BREAKER_OPEN)
+    assert publish.ending.stage is None
+
+
+def test_only_the_next_stage_stops_this_one():
+    on = driver(LaterStage("next"), LaterStage("last"))
+    on.send(told("last", ends={Outcome.FAILED: 100}))
+    on.send(told("other", ends={Outcome.FAILED: 100}))
+    assert on.calls[on.arrive()]
+
+
+def test_what_was_handed_on_and_never_heard_of_stops_it_and_what_ended_here_does_not():
+    on = driver()
+    expired = on.arrive(budget=1.0, age=5.0)
+    assert on.publishes[expired][0].ending.outcome is Outcome.EXPIRED
+    on.now += 60.0
+    first = on.arrive(budget=2.0)
+    assert on.calls[first]
+    on.finish(first)
+    on.now += 10.0
+    assert not on.calls[on.arrive(budget=2.0)]
+
+
+def test_half_open_a_few_begin_and_their_good_ends_let_all_begin():
+    on = driver()
+    on.send(told(ends={Outcome.FAILED: 20}))
+    on.now += 5.1
+    begun = 0
+    for _ in range(8):
+        record = on.arrive()
+        if on.calls[record]:
+            begun += 1
+            on.finish(record)
+    assert begun == 5
+    on.send(told(ends={Outcome.OK: 5}))
+    assert on.calls[on.arrive()]

@@ -1,0 +1,138 @@
+"""Whether requests are handed to the next stage, from how that one ends those that it has."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from failsoft.policy.breaker_settings import BreakerSettings
+from failsoft.policy.breaker_states import State
+from failsoft.policy.jitter import EvenJitter
+from failsoft.policy.outcome import Outcome
+from failsoft.policy.stage_breaker import SILENCE_SECONDS, StageBreaker
+
+
+def breaker(settings: BreakerSettings | None = None) -> StageBreaker:
+    return StageBreaker(settings or BreakerSettings(), random=EvenJitter("worker"))
+
+
+def opened(*, now: float = 100.0) -> StageBreaker:
+    found = breaker()
+    found.heard({Outcome.FAILED: 20}, now=now)
+    assert found.state is State.OPEN
+    return found
+
+
+def half_opened(*, now: float = 110.0) -> StageBreaker:
+    found = opened()
+    assert found.allows(now=now)
+    assert found.state is State.HALF_OPEN
+    return found
+
+
+def test_it_opens_when_half_of_twenty_ends_were_bad_whoever_told_of_them():
+    found = breaker()
+    found.heard({Outcome.OK: 5, Outcome.FAILED: 4}, now=100.0)
+    found.heard({Outcome.OK: 5, Outcome.EXPIRED: 5}, now=101.0)
+    assert found.allows(now=101.0)
+    found.heard({Outcome.UNAVAILABLE: 1}, now=102.0)
+    assert not found.allows(now=102.0)
+
+
+def test_what_is_shed_or_invalid_says_nothing_of_the_stage():
+    found = breaker()
+    found.heard({Outcome.SHED: 500, Outcome.INVALID: 500}, now=100.0)
+    assert found.allows(now=100.0)
+
+
+def test_bad_ends_of_half_a_minute_ago_are_forgotten():
+    found = breaker()
+    found.heard({Outcome.FAILED: 19}, now=100.0)
+    found.heard({Outcome.FAILED: 1}, now=140.0)
+    assert found.allows(now=140.0)
+
+
+def test_it_opens_when_nothing_is_heard_of_what_was_handed_on_though_it_was_due():
+    found = breaker()
+    found.handed_on(110.0)
+    found.handed_on(200.0)
+    assert found.allows(now=110.0 + SILENCE_SECONDS - 0.1)
+    assert not found.allows(now=110.0 + SILENCE_SECONDS)
+
+
+def test_silence_is_none_where_nothing_was_handed_on_or_something_was_heard_since():
+    found = breaker()
+    assert found.allows(now=1e6)
+    found.handed_on(1e6 + 1)
+    found.heard({Outcome.OK: 1}, now=1e6)
+    assert found.allows(now=2e6)
+
+
+def test_open_it_lets_nobody_through_and_after_its_wait_five_at_once_and_five_more_each_five_seconds():
+    found = opened()
+    assert not found.allows(now=102.4)
+    assert [found.allows(now=105.1) for _ in range(7)] == [True] * 5 + [False] * 2
+    assert [found.allows(now=110.2) for _ in range(7)] == [True] * 5 + [False] * 2
+
+
+def test_ends_of_what_was_handed_on_before_it_opened_do_not_count_while_it_is_open():
+    found = opened()
+    found.heard({Outcome.OK: 1_000}, now=101.0)
+    assert not found.allows(now=101.0)
+
+
+def test_five_ends_decide_half_open():
+    found = half_opened()
+    found.heard({Outcome.OK: 4}, now=111.0)
+    assert found.state is State.HALF_OPEN
+    found.heard({Outcome.OK: 1}, now=112.0)
+    assert found.state is State.CLOSED
+    found = half_opened()
+    found.heard({Outcome.OK: 2, Outcome.FAILED: 3}, now=111.0)
+    assert found.state is State.OPEN
+
+
+def test_each_opening_in_a_row_lasts_longer_and_the_first_after_a_recovery_does_not():
+    found = half_opened()
+    found.heard({Outcome.FAILED: 5}, now=111.0)
+    assert not found.allows(now=111.0 + 5.0 - 0.1)
+    assert found.allows(now=111.0 + 10.0)
+    found.heard({Outcome.OK: 5}, now=122.0)
+    found.heard({Outcome.FAILED: 20}, now=123.0)
+    assert found.allows(now=128.1)
+
+
+def test_probes_of_which_nothing_is_heard_open_it_again():
+    found = half_opened()
+    assert not found.allows(now=170.1)
+    assert found.state is State.OPEN
+
+
+def test_dark_it_lets_all_through():
+    found = breaker(BreakerSettings(enforce=False))
+    found.heard({Outcome.FAILED: 20}, now=100.0)
+    assert all(found.allows(now=101.0 + second) for second in range(50))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0, 40),
+            st.dictionaries(st.sampled_from(Outcome), st.integers(0, 40), max_size=3) | st.floats(-5, 60) | st.none(),
+        ),
+        max_size=60,
+    )
+)
+def test_whatever_is_heard_it_lets_somebody_through_within_the_longest_wait(steps):
+    found, now = breaker(), 0.0
+    for seconds, said in steps:
+        now += seconds
+        if said is None:
+            found.allows(now=now)
+        elif isinstance(said, float):
+            found.handed_on(now + said)
+        else:
+            found.heard(said, now=now)
+    for _ in range(4):  # it may be half-open, with all its probes out, and have to give those up first
+        now += 121.0
+        if found.allows(now=now):
+            return
+    raise AssertionError("it lets nobody through for eight minutes")
