@@ -1,7 +1,7 @@
 """One stage of a pipeline, and its tiers, best first: what may serve a request, and what the policies need to know of it."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, overload
 
@@ -36,6 +36,7 @@ from failsoft.policy.settings import (
     COALESCING_DEFAULTS,
     DEFAULT_LIMIT,
     ClassSettings,
+    LaterStage,
     StageSettings,
     TierSettings,
     default_patience,
@@ -319,7 +320,17 @@ class Stage:
             coalescing=self._coalescing,
             admission=self._admission,
             answers=_answers(self.tiers),
+            later=tuple(self._later()),
         )
+
+    def _later(self) -> Iterator[LaterStage]:
+        """What the policies need to know of the stages that come after."""
+        stage = self.successor
+        while stage is not None:
+            tiers = [tier.settings for tier in stage.tiers]
+            at_once = next((tier for tier in tiers if not tier.is_model and not tier.is_cached), None)
+            yield LaterStage(stage.name, tiers[0].expected_seconds if tiers else None, at_once)
+            stage = stage.successor
 
 
 def _endpoint(function: Any, limit: int, runs_in: RunsIn | Literal["process"], warm_up: WarmUp | None) -> Endpoint:

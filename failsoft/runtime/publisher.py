@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -78,7 +79,7 @@ class Publisher:
         reply_topics: where replies may go.
         clock: for the result's time.
         refused: is told of each attempt that a topic refuses although nothing is wrong with the record.
-        forwarder: writes requests for the next stage; None: there is none.
+        forwarders: who writes the request for the stage that follows, by the stage that answered; a last stage has none.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Publisher:
         reply_topics: frozenset[str],
         clock: Clock,
         refused: Callable[[RecordKind], None],
-        forwarder: Forwarder | None = None,
+        forwarders: Mapping[str, Forwarder] = MappingProxyType({}),
     ) -> None:
         self._outbox = outbox
         self._pipeline = pipeline
@@ -98,7 +99,7 @@ class Publisher:
         self._reply_topics = reply_topics
         self._clock = clock
         self._refused = refused
-        self._forwarder = forwarder
+        self._forwarders = forwarders
 
     async def publish(self, held: Held, ending: Ending, end: End, *, shared_with: Identity | None = None) -> Ending:
         """Publish the end of a record and return when it is acknowledged.
@@ -115,8 +116,9 @@ class Publisher:
         if ending.dead_letter:
             letter = encode_dead_letter(self._dead_letter(held, ending.reason))
             await self._send_until_taken(RecordKind.DEAD_LETTER, dead_letters_topic(self._pipeline), letter)
-        if self._forwarder is not None and isinstance(end, Output) and ending.outcome is Outcome.OK:
-            if await self._hand_on(self._forwarder, held, ending, end):
+        forwarder = self._forwarders.get(ending.stage or self._stage)
+        if forwarder is not None and isinstance(end, Output) and ending.outcome is Outcome.OK:
+            if await self._hand_on(forwarder, held, ending, end):
                 return ending
             ending, record = self._unusable(held, ending)
         else:
@@ -218,7 +220,7 @@ class Publisher:
             coalesced_with=None
             if shared_with is None or shared_with == held.envelope.identity
             else result_id(shared_with),
-            stage=self._stage,
+            stage=ending.stage or self._stage,
         )
 
     def _dead_letter(self, held: Held, reason: Reason) -> DeadLetter:

@@ -107,6 +107,8 @@ class StageRunner:
         self._announce = announce
         metrics.declare(settings, self.machine)
         self._bodies = Bodies(stage)
+        self._next_bodies = self._bodies if stage.successor is None else Bodies(stage.successor)
+        """What the next stage answers at once, where it is not asked."""
         called = {t.settings.name: t.serves for t in stage.tiers if not isinstance(t.serves, CachedAnswer | Constant)}
         self._calls = Calls(called, clock, self._call_ended, prepare=self._bodies.prepared)
         self._publisher = Publisher(
@@ -116,7 +118,7 @@ class StageRunner:
             reply_topics=frozenset(catalogue.reply_topics),
             clock=clock,
             refused=lambda kind: metrics.records_refused.labels(stage.name, kind.value).inc(),
-            forwarder=None if stage.successor is None else Forwarder(stage, stage.successor, wall=clock.wall),
+            forwarders=_forwarders(stage, clock),
         )
         self._answer_log: AnswerLog | None = None
         self._heard: Output | None = None
@@ -358,7 +360,8 @@ class StageRunner:
         if action.call_id is not None:
             end = self._calls.end_of(action.call_id)
         else:
-            end = self._bodies.of(action.ending.tier, action.answer)
+            bodies = self._bodies if action.ending.stage is None else self._next_bodies
+            end = bodies.of(action.ending.tier, action.answer)
         leader = None if action.leader is None else self._leader(action.leader)
         task = asyncio.get_running_loop().create_task(self._publish(action, self._held[action.record], end, leader))
         self._publishing.add(task)
@@ -455,3 +458,9 @@ class StageRunner:
     def _wake_up(self) -> None:
         self._wakeup = None
         self.feed(Tick())
+
+
+def _forwarders(stage: Stage, clock: Clock) -> Mapping[str, Forwarder]:
+    """Who writes what goes on, by the stage that answered: this one, or the next where that is not asked."""
+    following = [each for each in (stage, stage.successor) if each is not None and each.successor is not None]
+    return {each.name: Forwarder(each, each.successor, wall=clock.wall) for each in following if each.successor}
