@@ -17,6 +17,7 @@ from typing import NamedTuple, Self
 from uuid import uuid4
 
 import aiohttp
+import orjson
 import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
@@ -99,7 +100,7 @@ class Model:
         failed = self._rng.random() < self.failing
         await asyncio.sleep(CALL_SECONDS)
         worker = request.headers["Authorization"].removeprefix("Bearer ")
-        self.calls.append(Made(time.monotonic(), worker, failed))
+        self.calls.append(Made(time.time(), worker, failed))
         return web.json_response({"error": {"message": "down"}} if failed else {"ok": True}, status=500 * failed or 200)
 
     async def _models(self, _: web.Request) -> web.Response:
@@ -121,9 +122,9 @@ class Model:
 class Worker:
     """One `failsoft worker`, which reaches the model by a network of its own."""
 
-    def __init__(self, process: Process, log: Path, proxy: Proxy) -> None:
+    def __init__(self, process: Process, log: Path, history: Path, proxy: Proxy) -> None:
         self.process, self.proxy = process, proxy
-        self._log = log
+        self._log, self._history = log, history
         self.address = ""
 
     async def ready(self) -> None:
@@ -132,6 +133,12 @@ class Worker:
                 assert self.process.returncode is None, said
                 await asyncio.sleep(0.05)
         self.address = said.partition("ready: ")[2].split()[0].removesuffix("/metrics")
+
+    def breaker(self) -> tuple[State, float]:
+        """The state of its breaker, and since when, on the wall clock; both as it has written them down."""
+        lines = [line for file in self._history.glob("*.jsonl") for line in file.read_bytes().splitlines(keepends=True)]
+        moved = [orjson.loads(line) for line in lines if b'"breaker"' in line and line.endswith(b"\n")]
+        return (State(moved[-1]["state"]), moved[-1]["at"]) if moved else (State.CLOSED, -math.inf)
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -166,10 +173,12 @@ class Fleet:
     async def _worker(self, name: str) -> Worker:
         proxy = await Proxy(self.model.port).__aenter__()
         self._proxies.append(proxy)
-        log = self.folder / f"{name}.log"
+        log, history = self.folder / f"{name}.log", self.folder / name
+        history.mkdir()
         with log.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "failsoft", "worker", "shared:pipeline", "--session-timeout", "3s"),
+                *(sys.executable, "-m", "failsoft", "worker", "shared:pipeline"),
+                *("--session-timeout", "3s", "--history", str(history)),
                 cwd=self.folder,
                 env=os.environ
                 | {
@@ -181,7 +190,7 @@ class Fleet:
                 stdout=file,
                 stderr=file,
             )
-        return Worker(process, log, proxy)
+        return Worker(process, log, history, proxy)
 
     async def end(self) -> None:
         for worker in self.workers.values():
@@ -191,9 +200,8 @@ class Fleet:
         for proxy in self._proxies:
             await proxy.__aexit__()
 
-    async def states(self) -> dict[str, State]:
-        found = await self._scrape("failsoft_breaker_state", lambda labels, value: labels["state"] if value else None)
-        return {name: State(state) for name, state in found.items()}
+    def states(self) -> dict[str, State]:
+        return {name: worker.breaker()[0] for name, worker in self.workers.items()}
 
     async def permits(self) -> dict[str, float]:
         found = await self._scrape(
@@ -202,11 +210,11 @@ class Fleet:
         return {name: float(value) for name, value in found.items()}
 
     async def until_all(self, *states: State, seconds: float) -> float:
-        """Wait until all are in one of these; return when that was."""
+        """Wait until all are in one of these; return when the last one was, on the wall clock."""
         async with asyncio.timeout(seconds):
-            while not set(found := (await self.states()).values()) <= set(states) or len(found) < len(self.workers):
+            while not set(self.states().values()) <= set(states):
                 await asyncio.sleep(LOOK_SECONDS)
-        return time.monotonic()
+        return max(worker.breaker()[1] for worker in self.workers.values())
 
     async def _scrape(self, metric: str, read: Callable[[dict[str, str], float], str | None]) -> dict[str, str]:
         async def one(name: str, worker: Worker) -> tuple[str, str | None]:
@@ -298,7 +306,7 @@ async def test_an_outage_is_known_to_all_in_three_seconds_and_survives_who_found
         print(
             f"open everywhere {opened_at - possible_at:.2f} s after the first possible decision, {failed} failed calls"
         )
-        assert opened_at - possible_at <= 3.0 + 2 * LOOK_SECONDS
+        assert opened_at - possible_at <= 3.0
         assert failed <= 30
 
         model.failing, wait = 0.0, fleet.word.open_seconds
@@ -313,9 +321,9 @@ async def test_an_outage_is_known_to_all_in_three_seconds_and_survives_who_found
         opener = await fleet.named(fleet.openers[fleet.word.epoch])
         fleet.workers.pop(opener).kill()
         model.failing, calls = 0.0, len(model.calls)
-        word, opened_at = fleet.word, time.monotonic()
+        word, opened_at = fleet.word, time.time()
         await asyncio.sleep(1.0)
-        assert set((await fleet.states()).values()) == {State.OPEN}, "they keep it open without who opened it"
+        assert set(fleet.states().values()) == {State.OPEN}, "they keep it open without who opened it"
         assert len(model.calls) == calls
         closed_at = await fleet.until_all(State.CLOSED, seconds=word.open_seconds + 60)
         print(f"{opener} opened it and died; the others closed it {closed_at - opened_at:.2f} s later")
@@ -334,10 +342,10 @@ async def test_all_die_while_it_is_open_and_their_successors_know_and_resume_whe
         fleet.workers.clear()
         word, calls = fleet.word, len(model.calls)
         assert word.phase is Phase.OPEN
-        opened_at = time.monotonic()
+        opened_at = time.time()
         model.failing = 0.0
         await fleet.start(2)
-        ready_at = time.monotonic()
+        ready_at = time.time()
         async with asyncio.timeout(60):
             while len(model.calls) == calls:
                 await asyncio.sleep(LOOK_SECONDS)
@@ -356,11 +364,11 @@ async def test_a_worker_whose_own_network_is_cut_opens_for_itself_and_for_no_oth
         await asyncio.sleep(5.0)
         await fleet.workers[bad].proxy.behave(CUT)
         async with asyncio.timeout(60):
-            while (await fleet.states())[bad] is not State.OPEN:
+            while fleet.states()[bad] is not State.OPEN:
                 await asyncio.sleep(LOOK_SECONDS)
         seen, ends_at = Counter[State](), time.monotonic() + 10.0
         while time.monotonic() < ends_at:
-            states = await fleet.states()
+            states = fleet.states()
             seen += Counter(states[name] for name in others)
             await asyncio.sleep(0.5)
         assert set(seen) == {State.CLOSED}
