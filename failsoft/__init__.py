@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from failsoft.policy.admission import AdmissionConfig
     from failsoft.policy.breaker_settings import BreakerSettings
     from failsoft.policy.coalescing import CoalescingConfig
+    from failsoft.policy.context import Context, at_least, nonempty, vector
     from failsoft.policy.retry_budget import RetryBudgetSettings
     from failsoft.policy.widening import WideningConfig
-    from failsoft.wire import Result
+    from failsoft.wire import ContextPart, PartState, Result
 
 __all__ = [
     "AdmissionConfig",
@@ -36,16 +37,22 @@ __all__ = [
     "Client",
     "CoalescingConfig",
     "Constant",
+    "Context",
+    "ContextPart",
     "EndpointBroken",
     "EndpointFailed",
     "OpenAICompatible",
     "Output",
+    "PartState",
     "Pipeline",
     "RequestRefused",
     "Result",
     "ResultOverdue",
     "RetryBudgetSettings",
     "WideningConfig",
+    "at_least",
+    "nonempty",
+    "vector",
 ]
 
 _HOMES = {
@@ -53,11 +60,17 @@ _HOMES = {
     "BreakerSettings": "failsoft.policy.breaker_settings",
     "Client": "failsoft.client",
     "CoalescingConfig": "failsoft.policy.coalescing",
+    "Context": "failsoft.policy.context",
+    "ContextPart": "failsoft.wire",
+    "PartState": "failsoft.wire",
     "Pipeline": "failsoft.pipeline",
     "Result": "failsoft.wire",
     "ResultOverdue": "failsoft.client",
     "RetryBudgetSettings": "failsoft.policy.retry_budget",
     "WideningConfig": "failsoft.policy.widening",
+    "at_least": "failsoft.policy.context",
+    "nonempty": "failsoft.policy.context",
+    "vector": "failsoft.policy.context",
 }
 _ENDPOINTS = "failsoft.endpoints"
 

@@ -9,6 +9,7 @@ from failsoft.policy.admission import AdmissionConfig
 from failsoft.policy.breaker_settings import DEFAULTS as BREAKER_DEFAULTS
 from failsoft.policy.breaker_settings import BreakerSettings
 from failsoft.policy.coalescing import CoalescingConfig
+from failsoft.policy.context import Context
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.request import ClassName
 from failsoft.policy.retry_budget import DEFAULTS as RETRY_DEFAULTS
@@ -43,6 +44,7 @@ class Pipeline:
         breakers: BreakerSettings = BREAKER_DEFAULTS,
         retries: RetryBudgetSettings = RETRY_DEFAULTS,
         widening: WideningConfig = WIDENING_DEFAULTS,
+        context: Context | None = None,
         coalesce: Coalesce = "deterministic",
         data_version: str | None = None,
         coalescing: CoalescingConfig = COALESCING_DEFAULTS,
@@ -58,6 +60,7 @@ class Pipeline:
             breakers: thresholds of every endpoint's breaker.
             retries: what retries live on.
             widening: what counts as a change of an endpoint's latency.
+            context: the parts of the context that its requests should have, and which of them an answer of level 1 needs.
             coalesce: which requests are equal, and share executions and answers: "off", none; "deterministic", those that
                 would get the same answer again (temperature 0 or a seed); "always", all of the same content.
             data_version: of what the answers are made from; a new one makes no request equal to an old one.
@@ -76,6 +79,7 @@ class Pipeline:
             breakers=breakers,
             retries=retries,
             widening=widening,
+            context=context,
             coalesce=coalesce,
             data_version=data_version,
             coalescing=coalescing,

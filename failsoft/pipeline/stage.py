@@ -1,7 +1,7 @@
 """One stage of a pipeline, and its tiers, best first: what may serve a request, and what the policies need to know of it."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, overload
 
@@ -25,6 +25,7 @@ from failsoft.policy.answers import AnswersConfig
 from failsoft.policy.breaker_settings import DEFAULTS as BREAKER_DEFAULTS
 from failsoft.policy.breaker_settings import BreakerSettings
 from failsoft.policy.coalescing import CoalescingConfig
+from failsoft.policy.context import Completeness, Context
 from failsoft.policy.durations import Duration, parse_duration
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.levels import FALLBACK_LEVEL, FULL_LEVEL, REDUCED_LEVEL
@@ -44,7 +45,7 @@ from failsoft.policy.settings import (
 )
 from failsoft.policy.widening import DEFAULTS as WIDENING_DEFAULTS
 from failsoft.policy.widening import WideningConfig
-from failsoft.wire import Envelope, RequestLine
+from failsoft.wire import Envelope, PartState, RequestLine
 from failsoft.wire.content_key import Coalesce, content_key, repeat_key
 
 Serves = Endpoint | Constant | CachedAnswer
@@ -74,6 +75,7 @@ class Stage:
         breakers: thresholds of every endpoint's breaker.
         retries: what retries live on.
         widening: what counts as a change of an endpoint's latency.
+        context: the parts of the context that its requests should have; None: it looks at none.
         coalesce: which requests are equal, and share executions and answers.
         data_version: of what the answers are made from, part of what makes requests equal.
         coalescing: how equal requests share an execution.
@@ -90,6 +92,7 @@ class Stage:
         breakers: BreakerSettings = BREAKER_DEFAULTS,
         retries: RetryBudgetSettings = RETRY_DEFAULTS,
         widening: WideningConfig = WIDENING_DEFAULTS,
+        context: Context | None = None,
         coalesce: Coalesce = "deterministic",
         data_version: str | None = None,
         coalescing: CoalescingConfig = COALESCING_DEFAULTS,
@@ -103,6 +106,7 @@ class Stage:
         self.is_first = True
         """Whether its requests come from outside."""
         self._breakers, self._retries, self._widening = breakers, retries, widening
+        self.context = context
         self._coalesce, self._data_version = coalesce, data_version
         self._coalescing, self._admission = coalescing, admission
         if coalesce not in get_args(Coalesce):
@@ -126,6 +130,7 @@ class Stage:
         serves: Serves,
         *,
         level: int | None = ...,
+        needs: Collection[str] = ...,
         expect: Duration | None = ...,
         target: Duration | None = ...,
         limit_enforce: bool = ...,
@@ -139,6 +144,7 @@ class Stage:
         serves: None = ...,
         *,
         level: int | None = ...,
+        needs: Collection[str] = ...,
         expect: Duration | None = ...,
         target: Duration | None = ...,
         limit_enforce: bool = ...,
@@ -154,6 +160,7 @@ class Stage:
         serves: None = ...,
         *,
         level: int | None = ...,
+        needs: Collection[str] = ...,
         expect: Duration | None = ...,
         target: Duration | None = ...,
         limit_enforce: bool = ...,
@@ -169,6 +176,7 @@ class Stage:
         serves: Serves | None = None,
         *,
         level: int | None = None,
+        needs: Collection[str] = (),
         expect: Duration | None = None,
         target: Duration | None = None,
         limit_enforce: bool = True,
@@ -184,6 +192,7 @@ class Stage:
             serves: an endpoint, a CachedAnswer or a Constant.
             level: 1 full, 2 reduced, 3 cached or deterministic. By default the first model tier is 1, further ones 2,
                 a CachedAnswer or a Constant 3.
+            needs: parts of the stage's context without which it cannot run. A tier without any runs on what there is.
             expect: the usual (median) duration of a call, such as "800ms". Not needed: it is measured. Until 30 calls
                 were, the author's word decides which requests fit the tier.
             target: what 95 % of the calls should take at most, such as "2s"; the limit is then found below ``limit``. Without
@@ -199,8 +208,11 @@ class Stage:
         Raises:
             ConfigurationError: names the tier and what is wrong with it.
         """
+        needed = self._checked_needs(name, needs)
         if serves is not None:
-            self._declare(name, serves, level, expect, target, limit_enforce=limit_enforce, revision=revision)
+            self._declare(
+                name, serves, level, expect, target, needs=needed, limit_enforce=limit_enforce, revision=revision
+            )
             return None
 
         def declare(function: Any) -> Any:
@@ -208,7 +220,9 @@ class Stage:
                 endpoint = _endpoint(function, limit, runs_in, warm_up)
             except ConfigurationError as error:
                 raise ConfigurationError(f"{self}, tier {name}: {error}") from None
-            self._declare(name, endpoint, level, expect, target, limit_enforce=limit_enforce, revision=revision)
+            self._declare(
+                name, endpoint, level, expect, target, needs=needed, limit_enforce=limit_enforce, revision=revision
+            )
             return function
 
         if runs_in not in {"loop", "thread", "process"}:
@@ -219,6 +233,13 @@ class Stage:
             )
         return declare
 
+    def _checked_needs(self, tier: str, needs: Collection[str]) -> frozenset[str]:
+        try:
+            (self.context or Context()).check_needs(needs)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{self}, tier {tier}: {error}") from None
+        return frozenset(needs)
+
     def _declare(
         self,
         name: str,
@@ -227,6 +248,7 @@ class Stage:
         expect: Duration | None,
         target: Duration | None,
         *,
+        needs: frozenset[str],
         limit_enforce: bool,
         revision: str | None,
     ) -> None:
@@ -242,11 +264,13 @@ class Stage:
                 limit_enforce,
                 isinstance(serves, CachedAnswer),
                 serves.regions if isinstance(serves, OpenAICompatible) else (),
+                needs,
             )
             tiers = [*self.tiers, Tier(settings, serves, _revision(serves, revision))]
             if self.successor is not None and isinstance(serves, CachedAnswer):
                 raise ConfigurationError("a stage with a next one keeps no answers; leave its CachedAnswer out")
-            StageSettings(self.name, tuple(tier.settings for tier in tiers), (), answers=_answers(tiers))
+            every = tuple(tier.settings for tier in tiers)
+            StageSettings(self.name, every, (), answers=_answers(tiers), parts=self._parts)
         except ConfigurationError as error:
             raise ConfigurationError(f"{self}, tier {name}: {error}") from None
         self.tiers = tiers
@@ -269,23 +293,37 @@ class Stage:
         """Whether what its models answer may serve again."""
         return _answers(self.tiers) is not None
 
-    def content_key(self, line: RequestLine, envelope: Envelope) -> str | None:
-        """What makes a request equal to others; None: it shares nothing.
+    def examine(self, line: RequestLine, *, wall_now: float) -> Completeness | None:
+        """Find out what came of the declared context; None: there is none. ``wall_now`` is epoch seconds."""
+        return None if self.context is None else self.context.examine(line.context, wall_now=wall_now)
+
+    def usable_context(self, line: RequestLine, found: Completeness | None) -> dict[str, Any]:
+        """What a call gets of a context: name -> value of each part that is there and, if it is declared, can be used."""
+        unusable = set() if found is None else {name for name, state in found.parts.items() if not state.is_usable}
+        return {
+            name: part.value
+            for name, part in line.context.items()
+            if name not in unusable and part.state is not PartState.MISSING
+        }
+
+    def content_key(self, line: RequestLine, envelope: Envelope, found: Completeness | None = None) -> str | None:
+        """What makes a request equal to others, with what was found of its context; None: it shares nothing.
 
         Behind another stage a request may come twice: a worker of that one has died after handing it on, and before its commit
         said so. So one that shares nothing with others still shares its execution with itself; but its answer is not kept.
         """
         name = f"{self.pipeline}.{self.name}"
-        found = content_key(
+        key = content_key(
             line,
             tenant=envelope.tenant,
             stage=name,
             coalesce=self._coalesce,
             coalesce_key=envelope.coalesce_key,
             data_version=self._data_version,
+            lacking=None if found is None else found.lacking or None,
         )
-        if found is not None or self.is_first or self.keeps_answers:
-            return found
+        if key is not None or self.is_first or self.keeps_answers:
+            return key
         return repeat_key(stage=name, identity=envelope.identity)
 
     def settings(self, catalogue: Catalogue) -> StageSettings:
@@ -320,6 +358,7 @@ class Stage:
             coalescing=self._coalescing,
             admission=self._admission,
             answers=_answers(self.tiers),
+            parts=self._parts,
             later=tuple(self._later()),
         )
 
@@ -331,6 +370,10 @@ class Stage:
             at_once = next((tier for tier in tiers if not tier.is_model and not tier.is_cached), None)
             yield LaterStage(stage.name, tiers[0].expected_seconds if tiers else None, at_once)
             stage = stage.successor
+
+    @property
+    def _parts(self) -> tuple[str, ...]:
+        return () if self.context is None else self.context.names
 
 
 def _endpoint(function: Any, limit: int, runs_in: RunsIn | Literal["process"], warm_up: WarmUp | None) -> Endpoint:

@@ -110,10 +110,14 @@ class Completeness:
         """At which level a tier of this level runs."""
         return level if self.is_complete else max(level, REDUCED_LEVEL)
 
+    @property
+    def lacking(self) -> str:
+        """What is not as it should be, ``documents=stale history=missing``; nothing if all is."""
+        return " ".join(f"{name}={found}" for name, found in self.parts.items() if found is not Found.PRESENT)
+
     def __str__(self) -> str:
-        """What a result says: ``complete``, or what is not, ``documents=stale history=missing``."""
-        lacking = [f"{name}={found}" for name, found in self.parts.items() if found is not Found.PRESENT]
-        return " ".join(lacking) or "complete"
+        """What a result says: ``complete``, or what is lacking."""
+        return self.lacking or "complete"
 
 
 class Context:

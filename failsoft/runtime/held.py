@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from failsoft.kafka import Fetched
+from failsoft.policy.context import Completeness
 from failsoft.policy.errors import MalformedRecord
 from failsoft.policy.request import ClassName
 from failsoft.wire import Envelope, RequestLine
@@ -24,6 +25,7 @@ class Held:
         custom_id: of its line.
         line: its body; None where it cannot be read, and when no call will be made with it any more.
         malformed: why it cannot be read.
+        context: what the parts of its context turned out to be; None where the stage declares none.
         key: its content key, None if it shares nothing.
         is_dead: it becomes a dead letter.
     """
@@ -35,16 +37,27 @@ class Held:
     custom_id: str | None
     line: RequestLine | None = field(default=None, repr=False)
     malformed: MalformedRecord | None = None
+    context: Completeness | None = None
     key: str | None = None
     is_dead: bool = False
 
 
-def read(fetched: Fetched, key_of: Callable[[RequestLine, Envelope], str | None], *, is_between: bool = False) -> Held:
+KeyOf = Callable[[RequestLine, Envelope, Completeness | None], str | None]
+
+
+def read(
+    fetched: Fetched,
+    key_of: KeyOf,
+    *,
+    examine: Callable[[RequestLine], Completeness | None] = lambda _: None,
+    is_between: bool = False,
+) -> Held:
     """Read a record. Never fails: one that is not what the wire contract says is held with the reason.
 
     Args:
         fetched: as it came.
         key_of: the stage's rule for content keys.
+        examine: finds out what its context is.
         is_between: it comes from another stage, which may have made it longer than anybody outside may.
     """
     name, partition, offset = fetched.record
@@ -56,4 +69,6 @@ def read(fetched: Fetched, key_of: Callable[[RequestLine, Envelope], str | None]
     except MalformedRecord as error:
         envelope = salvage_headers(fetched.headers, topic=fetched.topic, partition=partition, offset=offset)
         return Held(fetched, name, fetched.assignment, envelope, salvage_custom_id(fetched.value), malformed=error)
-    return Held(None, name, fetched.assignment, envelope, line.custom_id, line, key=key_of(line, envelope))
+    context = examine(line)
+    key = key_of(line, envelope, context)
+    return Held(None, name, fetched.assignment, envelope, line.custom_id, line, context=context, key=key)

@@ -178,6 +178,8 @@ class Publisher:
                 message, status_code = str(end), end.status_code
         if held.malformed is not None:
             message = str(held.malformed)
+        if held.context is not None and ending.reason is Reason.CONTEXT_INCOMPLETE:
+            message = f"{message}: {held.context}"
         try:
             record = self._encoded(
                 held,
@@ -220,6 +222,7 @@ class Publisher:
             coalesced_with=None
             if shared_with is None or shared_with == held.envelope.identity
             else result_id(shared_with),
+            context_state=None if held.context is None else str(held.context),
             stage=ending.stage or self._stage,
         )
 

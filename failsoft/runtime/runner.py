@@ -28,6 +28,7 @@ from failsoft.policy.actions import (
     StartCall,
     StoreAnswer,
 )
+from failsoft.policy.context import Completeness
 from failsoft.policy.events import (
     AnswerDeleted,
     AnswerSeen,
@@ -60,7 +61,7 @@ from failsoft.runtime.metrics import Metrics
 from failsoft.runtime.observer import Observer
 from failsoft.runtime.ports import InboxPort, OutboxPort, ViewPort
 from failsoft.runtime.publisher import Publisher
-from failsoft.wire import PartState
+from failsoft.wire import RequestLine
 
 log = structlog.get_logger("failsoft.stage")
 
@@ -233,7 +234,7 @@ class StageRunner:
         for fetched in batch:
             if fetched.record in self._held:
                 continue
-            held = read(fetched, self.stage.content_key, is_between=not self.stage.is_first)
+            held = read(fetched, self.stage.content_key, examine=self._examine, is_between=not self.stage.is_first)
             held.fetched = fetched  # which is dropped below, unless it becomes a dead letter at once
             self._held[fetched.record] = held
             self._observer.took(fetched.record, held.envelope.identity, held.key)
@@ -250,10 +251,18 @@ class StageRunner:
                     max_stale_seconds=held.envelope.max_stale_seconds,
                     tenant=held.envelope.tenant or held.envelope.identity.source,
                     is_malformed=held.malformed is not None,
+                    context=held.context,
                 )
             )
             if not held.is_dead:
                 held.fetched = None
+
+    def _examine(self, line: RequestLine) -> Completeness | None:
+        """Find out what came of the context, once, and count it."""
+        found = self.stage.examine(line, wall_now=self._clock.wall())
+        if found is not None:
+            self._metrics.examined(self.stage.name, found)
+        return found
 
     def backlog(self, request_class: ClassName, records: int, oldest_age_seconds: float) -> None:
         """What is still in the log counts as waiting."""
@@ -346,9 +355,7 @@ class StageRunner:
             window_ends_at=action.window_ends_at,
             clock=self._clock.monotonic,
             region=action.region,
-            context={
-                name: part.value for name, part in held.line.context.items() if part.state is not PartState.MISSING
-            },
+            context=self.stage.usable_context(held.line, held.context),
         )
         self._started[action.call_id] = (action.tier, self._clock.monotonic())
         self._calls.start(action.call_id, call)

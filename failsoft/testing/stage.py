@@ -35,6 +35,7 @@ from failsoft.policy.durations import Duration, parse_duration
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.request import ClassName
 from failsoft.runtime.submission import Destination, choose_destination
+from failsoft.simulation.cluster import EPOCH
 from failsoft.testing.doubles import Answers, Double
 from failsoft.testing.memory import MemoryBroker, MemoryOutbox, MemoryResultReader, MemoryWorker
 from failsoft.testing.nested_loop import NestedLoop
@@ -109,6 +110,11 @@ class StageUnderTest:
         return self._loop.now
 
     @property
+    def wall_now(self) -> float:
+        """What a clock on the wall shows there, epoch seconds: for parts of a context that are of an age."""
+        return EPOCH + self.now  # the clock of the stage's own loop, which is not the test's
+
+    @property
     def calls(self) -> list[Call]:
         """Every call of a tier so far, in order."""
         return self._tiers.calls
@@ -165,7 +171,7 @@ class StageUnderTest:
         tolerated = None if max_stale is None else int(parse_duration(max_stale, field="max_stale"))
         envelope = Envelope(Identity("/test", number), tenant=tenant, floor=floor, max_stale_seconds=tolerated)
         parts = {
-            name: part if isinstance(part, ContextPart) else ContextPart(part, produced_at=self._inside.wall())
+            name: part if isinstance(part, ContextPart) else ContextPart(part, produced_at=self.wall_now)
             for name, part in (context or {}).items()
         }
         value = encode_request(RequestLine(number, url, dict(body), parts), limit_bytes=LARGE_VALUE_BYTES)
@@ -272,10 +278,6 @@ class _Inside:
         inside = cls(stage, catalogue)
         await inside._worker.start()
         return inside
-
-    def wall(self) -> float:
-        """What a clock on the wall shows there, epoch seconds."""
-        return self._clock.wall()
 
     async def end(self) -> None:
         """Let go of the tiers' endpoints; what is under way is cut."""

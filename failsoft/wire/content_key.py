@@ -7,6 +7,9 @@ of the data behind the stage. Left out are members of the body that only say for
 may declare a narrower projection. What is left out wrongly gives somebody another request's answer, what is kept
 without need only costs a repeated call, so unknown members count.
 
+What a worker finds a context to lack counts too, even beside a coalesce key: the same documents are other ones when they
+are too old, and an answer to less must not pass for one to all.
+
 Numbers are normalised first: ``1.0`` and ``1`` are one number in JSON and two in Python. Two keys may still differ
 where a mathematician would see one number (beyond 2**63), which again only costs a call.
 
@@ -45,6 +48,7 @@ def content_key(
     coalesce_key: str | None = None,
     projection: Collection[str] | None = None,
     data_version: str | None = None,
+    lacking: str | None = None,
 ) -> str | None:
     """Compute the key of a request, None if it shares its answer with no other.
 
@@ -56,14 +60,16 @@ def content_key(
         coalesce_key: the sender's word for what is asked, in place of the content. Saying it is consent.
         projection: the members of the body that count, in place of all but DELIVERY_MEMBERS.
         data_version: of what the stage's answers are made from.
+        lacking: what a worker has found the context to lack; None: nothing.
     """
     if coalesce == "off":
         return None
+    found = () if lacking is None else (lacking,)
     if coalesce_key is not None:
-        return _digest([SCHEME, tenant, stage, "key", coalesce_key])
+        return _digest([SCHEME, tenant, stage, "key", coalesce_key, *found])
     if coalesce == "deterministic" and not _is_deterministic(line.body):
         return None
-    return _digest([SCHEME, tenant, stage, "content", _content(line, projection), data_version])
+    return _digest([SCHEME, tenant, stage, "content", _content(line, projection), data_version, *found])
 
 
 def repeat_key(*, stage: str, identity: Identity) -> str:

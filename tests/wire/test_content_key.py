@@ -121,6 +121,14 @@ def test_context_counts_by_value_and_state_and_not_by_its_age():
     assert with_part([1]) != with_part([1], PartState.STALE)
 
 
+@pytest.mark.parametrize("coalesce_key", [None, "what I ask"])
+def test_what_the_context_lacks_counts_even_where_the_sender_names_what_it_asks(coalesce_key):
+    found = [None, "documents=stale", "documents=empty", "documents=stale history=missing"]
+    keys = [key(coalesce_key=coalesce_key, lacking=lacking) for lacking in found]
+    assert len(set(keys)) == len(found)
+    assert keys[0] == key(coalesce_key=coalesce_key)
+
+
 def test_numbers_are_compared_as_numbers_wherever_they_stand():
     assert key(with_body(x=[{"y": 1e3}])) == key(with_body(x=[{"y": 1000}]))
     assert key(with_body(x=1)) != key(with_body(x=True))
