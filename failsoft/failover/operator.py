@@ -13,7 +13,7 @@ from failsoft.failover.logbook import Logbook
 from failsoft.failover.ports import BookPort, ClockPort, ProbePort
 from failsoft.failover.run import Kind, Look, Phase, Run, Say, Verdict
 from failsoft.failover.runbook import Runbook
-from failsoft.policy.errors import ConfigurationError, FailsoftError
+from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.routing import Route
 
 
@@ -21,7 +21,7 @@ class Refused(ConfigurationError):  # noqa: N818 - nothing is wrong with the com
     """It may not be done now; says why, and what can be done instead."""
 
 
-class TakenOver(FailsoftError):  # noqa: N818 - named by what happened
+class TakenOver(ConfigurationError):  # noqa: N818 - named by what happened
     """Another operator has this route now."""
 
 

@@ -154,6 +154,23 @@ def test_what_the_origin_answered_in_the_drill_is_known_when_it_is_needed():
     assert executed(world).answers == (("1", "digest"),)
 
 
+def test_whoever_takes_over_says_the_route_again_under_his_own_epoch():
+    """The other command may have said more than it has written down, and only a word of a higher epoch ends that."""
+    world = next(world for moment in range(100) if (world := left_at(moment)).held.phase is Phase.VERIFY)
+    held, said = world.held, len(world.book.routes)
+    run = world.run(world.operator(by="bob").resume())
+    assert (world.book.routes[said].share, world.book.routes[said].epoch) == (held.route.share, run.epoch)
+    assert run.epoch == held.epoch + 1
+
+
+def left_at(moment: int) -> World:
+    """A world in which a command was killed there."""
+    world = World()
+    world.drilled()
+    killed(world, moment)
+    return world
+
+
 # Two operators.
 
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 
 from failsoft.policy.errors import ConfigurationError
+from tests.mutants.failovers import FAILOVERS
 from tests.mutants.mutant import Mutant
 from tests.mutants.policies import POLICIES
 from tests.mutants.shells import SHELLS
 from tests.mutants.trial import ROOT, trial
 
-ALL = (*POLICIES, *SHELLS)
+ALL = (*POLICIES, *SHELLS, *FAILOVERS)
 CAUGHT = Mutant(
     "has a short hour",
     "failsoft/policy/durations.py",

@@ -1,7 +1,9 @@
 """What the verbs share: the options, and an operator who has all that he needs at hand."""
 
+import asyncio
 import contextlib
 import getpass
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass
@@ -21,9 +23,10 @@ from failsoft.failover.run import Run, Verdict
 from failsoft.failover.runbook import Runbook, load_runbook
 from failsoft.kafka import Connection, Outbox
 from failsoft.pipeline import load_pipeline
-from failsoft.policy.errors import ConfigurationError
+from failsoft.policy.errors import ConfigurationError, EnvironmentFailure
 from failsoft.runtime.clock import Clock
 
+LEFT_OPEN = "What had begun stands open: `failsoft failover status` shows it, `resume` or `rollback` ends it"
 TOPICS = ("drills", "controls", "breakers")
 
 RunbookArgument = Annotated[Path, typer.Argument(metavar="RUNBOOK", help="A file such as runbooks/eu-us.yaml.")]
@@ -60,9 +63,19 @@ class Desk:
         return KafkaBook(self.connection, self.runbook.pipeline)
 
     async def carry_out(self, command: Callable[[Operator], Awaitable[Run]], *, by: str | None, is_quiet: bool) -> Run:
-        """Have an operator do something."""
-        async with self._operator(by or login_name(), tell=_nothing if is_quiet else _say) as operator:
-            return await command(operator)
+        """Have an operator do something.
+
+        Raises:
+            EnvironmentFailure: the cluster cannot be reached; what was begun stands open.
+        """
+        try:
+            async with self._operator(by or login_name(), tell=_nothing if is_quiet else _say) as operator:
+                return await command(operator)
+        except EnvironmentFailure as error:
+            raise EnvironmentFailure(f"{error}. {LEFT_OPEN}") from error
+        except asyncio.CancelledError:  # Ctrl-C
+            print(f"failsoft: stopped. {LEFT_OPEN}", file=sys.stderr)
+            raise
 
     @contextlib.asynccontextmanager
     async def _operator(self, by: str, tell: Callable[[str], None]) -> AsyncIterator[Operator]:
