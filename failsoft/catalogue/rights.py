@@ -5,7 +5,7 @@ role        does
 ==========  =================================================================================================================
 producer    writes requests into the first stage of a pipeline
 worker      reads requests, commits how far it is, writes ends: results, dead letters, roll-ups, replies, later stages; shares
-            with other workers what it knows of endpoints, and hears operators
+            with other workers what it knows of endpoints, hears operators, and how later stages do
 streams     reads roll-ups, writes what it makes of them, and reads that back where it takes over
 reader      reads results; in no group, so that there is nothing to commit
 operator    creates topics and changes what is set on them, reads dead letters, breakers and degradation, looks at groups, writes
@@ -104,6 +104,8 @@ def _of_workers(catalogue: Catalogue, pipeline: str) -> Iterator[Right]:
         yield Right(Resource.GROUP, group_name(pipeline, stage), ("Read",))
     yield from _topics(_known(catalogue, pipeline, _SAID_BY_WORKERS), "Write")
     yield from _topics(_known(catalogue, pipeline, _HEARD_BY_WORKERS), "Read")
+    if len(stages) > 1:  # one hears how the next ones do
+        yield from _topics(_known(catalogue, pipeline, ("outcomes",)), "Read")
     yield from _topics(catalogue.reply_topics, "Write")
 
 

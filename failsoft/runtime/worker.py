@@ -39,6 +39,7 @@ from failsoft.runtime.configuration import configure, resize_endpoints
 from failsoft.runtime.ending import DRAINED, UNFINISHED, Ending
 from failsoft.runtime.fleet_prior import FleetPrior
 from failsoft.runtime.health import HealthServer
+from failsoft.runtime.later_stages import LAST_OFFSETS, LaterStages
 from failsoft.runtime.loop_watch import EXIT_CODE, LoopWatch
 from failsoft.runtime.metrics import Metrics
 from failsoft.runtime.observer import Observer
@@ -179,6 +180,7 @@ class _Worker:
         self._closing.push_async_callback(breakers.close)
         view_of = partial(self._view, clock=clock, outbox=outbox)
         prior, _ = await asyncio.gather(self._fleet_prior(pipeline, clock, outbox), breakers.start(view_of))
+        later = LaterStages()
         for stage, policy in zip(stages, policies, strict=True):
             resize_endpoints(stage, policy)
             runner = StageRunner(
@@ -194,6 +196,7 @@ class _Worker:
             )
             made.append(runner)
             prior.attach(stage, runner.feed)
+            later.attach(stage, runner.feed)
             breakers.attach(stage.name, runner.feed)
             rollups = RollUps(pipeline=pipeline, process=process, take=runner.take_rollup, outbox=outbox)
             rollups.start()
@@ -204,6 +207,9 @@ class _Worker:
             self.runners.append(runner)
             self._inboxes.append(inbox)
             watchdog.watch(inbox.duties(), policy.watchdog, stage=stage.name)
+        if later.is_wanted:
+            topic = pipeline_topic(pipeline, "outcomes")
+            await self._view(topic, later.take, clock=clock, outbox=outbox, last_offsets=LAST_OFFSETS).start()
         await self._closing.enter_async_context(
             LoopWatch(exit_seconds=shared.loop_seconds, enforce=shared.enforce, observe=metrics.loop_delay.observe)
         )
@@ -256,9 +262,9 @@ class _Worker:
             metrics=metrics,
         )
 
-    def _view(self, topic: str, take: Take, *, clock: Clock, outbox: Outbox) -> View:
+    def _view(self, topic: str, take: Take, *, clock: Clock, outbox: Outbox, last_offsets: int | None = None) -> View:
         broker_clock, _ = _broker_clock(clock, outbox)
-        view = View(self._connection, topic, take=take, wall_clock=broker_clock)
+        view = View(self._connection, topic, take=take, wall_clock=broker_clock, last_offsets=last_offsets)
         self._views.append(view)
         return view
 

@@ -48,7 +48,7 @@ def said(role: Role) -> set[str]:
                 "Read shop.find.interactive", "Read shop.find.batch", "Read failsoft.shop.find",
                 "Read shop.answer.interactive", "Read shop.answer.batch", "Read failsoft.shop.answer",
                 "Write shop.answer.interactive", "Write shop.answer.batch",
-                "Write shop.results", "Write shop.dead-letters", "Write shop.outcomes", "Write for-app",
+                "Write shop.results", "Write shop.dead-letters", "Write shop.outcomes", "Read shop.outcomes", "Write for-app",
                 "Read shop.answers", "Write shop.answers", "Read shop.breakers", "Write shop.breakers", "Read shop.controls", "Read shop.latency",
             },
         ),

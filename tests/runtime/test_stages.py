@@ -1,6 +1,7 @@
 """A request through several stages: the production runners on the broker in memory, in virtual time."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from failsoft import Busy, CachedAnswer, Call, Constant, Output, Pipeline, RequestRefused
 from failsoft.catalogue import Catalogue, parse
 from failsoft.pipeline import Stage
+from failsoft.policy.breaker_states import State
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.testing.memory import MemoryBroker, MemoryWorker
@@ -30,6 +32,7 @@ topics:
   requests:     {config: {retention.ms: 7d, max.message.bytes: 1.25MiB}}
   results:      {config: {retention.ms: 7d, max.message.bytes: 4MiB}}
   dead-letters: {config: {retention.ms: 14d, max.message.bytes: 4MiB}}
+  outcomes:     {partitions: 1, config: {retention.ms: 1h}}
 """)
 BODY = {"messages": [{"role": "user", "content": "May I return shoes?"}]}
 Tier = Callable[[Call], Awaitable[Output]]
@@ -345,6 +348,94 @@ def test_equal_requests_share_the_first_stage_and_each_goes_on():
         assert all(result.is_ok for result in results)
         users = {decode_request(record.value).body["user"] for record in site.records("support.answer.interactive")}
         assert users == {f"u{number}" for number in range(5)}
+        await site.stop()
+
+    run(main)
+
+
+def test_while_the_next_stage_fails_requests_end_before_it_and_it_is_asked_again_when_it_may_be_well():
+    is_well = False
+    calls = 0
+
+    async def sick(call: Call) -> Output:
+        nonlocal calls
+        calls += 1
+        return await (answers if is_well else fails)(call)
+
+    async def main() -> None:
+        nonlocal is_well
+        site = Site(finds, sick)
+        site.pipeline.stages["answer"].tier("sorry", Constant({"sorry": True}))
+        await site.start()
+        for _ in range(80):
+            site.send(floor=2)
+            await asyncio.sleep(0.25)
+        by_stage = Counter((result.stage, result.outcome) for result in site.results())
+        assert by_stage["answer", Outcome.UNAVAILABLE] + by_stage["answer", Outcome.FAILED] >= 20
+        assert by_stage["retrieve", Outcome.UNAVAILABLE] >= 1
+        before = len(site.records("support.answer.interactive"))
+        site.send()
+        await asyncio.sleep(1.0)
+        last = max(site.results(), key=lambda result: int(result.request.id))
+        assert (last.outcome, last.tier, last.level, last.stage) == (Outcome.OK, "sorry", 3, "answer")
+        assert (last.reason, last.body) == (Reason.BREAKER_OPEN, {"sorry": True})
+        assert len(site.records("support.answer.interactive")) == before
+        is_well = True
+        for _ in range(400):
+            site.send()
+            await asyncio.sleep(0.25)
+        last = max(site.results(), key=lambda result: int(result.request.id))
+        assert (last.outcome, last.tier, last.level) == (Outcome.OK, "large", 1)
+        assert site.workers[0].runner.machine.next_stage is State.CLOSED
+        await site.stop()
+
+    run(main)
+
+
+def test_a_next_stage_without_workers_stops_the_one_before_it():
+    async def main() -> None:
+        site = Site(finds, answers)
+        await site.start("retrieve")
+        for _ in range(30):
+            site.send(budget_seconds=2.0)
+            await asyncio.sleep(0.5)
+        stopped = [result for result in site.results() if result.reason is Reason.BREAKER_OPEN]
+        assert {result.outcome for result in stopped} == {Outcome.UNAVAILABLE}
+        assert {result.stage for result in stopped} == {"retrieve"}
+        assert len(stopped) >= 10
+        await site.start("answer")
+        await asyncio.sleep(5.0)
+        assert len(site.results()) == 30
+        await site.stop()
+
+    run(main)
+
+
+def test_the_time_that_the_next_stage_takes_is_kept_back_from_the_calls_before_it():
+    windows = []
+
+    async def looks(call: Call) -> Output:
+        windows.append(call.remaining_seconds())
+        return await finds(call)
+
+    async def slow(_: Call) -> Output:
+        await asyncio.sleep(1.0)
+        return Output({"by": "large"})
+
+    async def main() -> None:
+        site = Site(looks, slow)
+        await site.start()
+        for _ in range(40):
+            site.send(budget_seconds=60.0)
+        await asyncio.sleep(20.0)
+        reserved = site.workers[0].runner.machine.reserved_seconds
+        assert reserved == pytest.approx(1.05, rel=0.03)
+        site.send(budget_seconds=1.45)
+        await asyncio.sleep(3.0)
+        assert windows[-1] <= 1.45 - reserved
+        (last,) = (result for result in site.results() if result.request.id == "41")
+        assert last.is_ok
+        assert last.slack_seconds > 0
         await site.stop()
 
     run(main)

@@ -6,7 +6,9 @@ from failsoft.catalogue import Catalogue, pipeline_topic
 from failsoft.pipeline import Stage
 from failsoft.runtime.breaker_news import SharedClock
 from failsoft.runtime.breaker_sharing import BreakerSharing, Take
+from failsoft.runtime.later_stages import LAST_OFFSETS, LaterStages
 from failsoft.runtime.metrics import Metrics
+from failsoft.runtime.rollups import RollUps
 from failsoft.runtime.runner import StageRunner
 from failsoft.testing.memory.broker import MemoryBroker, MemoryLink
 from failsoft.testing.memory.inbox import MemoryInbox
@@ -60,6 +62,11 @@ class MemoryWorker:
             link=self.link,
         )
 
+        self.rollups: RollUps | None = None
+        """What it tells of itself, where it belongs to a pipeline of several stages."""
+        if stage.successor is not None or not stage.is_first:
+            take = self.runner.take_rollup
+            self.rollups = RollUps(pipeline=stage.pipeline, process=name, take=take, outbox=self.outbox)
         self.answers: MemoryView | None = None
         if stage.keeps_answers and "answers" in catalogue.topics:
             topic = pipeline_topic(stage.pipeline, "answers")
@@ -70,6 +77,7 @@ class MemoryWorker:
         await self.breakers.start(self._view)
         self.breakers.attach(self.runner.stage.name, self.runner.feed)
         await self.runner.start(self.inbox, answers=self.answers)
+        await self._listen()
 
     async def stop(self) -> None:
         """Finish what has begun, leave the group, close."""
@@ -83,9 +91,23 @@ class MemoryWorker:
 
     async def close(self) -> None:
         """Leave the group and let go of everything; what is under way is cut."""
-        await asyncio.gather(self.breakers.close(), *(view.stop() for view in self._views))
+        telling = [] if self.rollups is None else [self.rollups.close()]
+        await asyncio.gather(self.breakers.close(), *telling, *(view.stop() for view in self._views))
         await self.runner.close()
         await self.outbox.close()
+
+    async def _listen(self) -> None:
+        """Tell how it does, and hear how those do that come after it."""
+        if self.rollups is None:
+            return
+        later, stage = LaterStages(), self.runner.stage
+        later.attach(stage, self.runner.feed)
+        topic = pipeline_topic(stage.pipeline, "outcomes")
+        if topic in self._broker.topics:
+            self.rollups.start()
+            view = MemoryView(self._broker, topic, take=later.take, last_offsets=LAST_OFFSETS, link=self.link)
+            self._views.append(view)
+            await view.start()
 
     def _view(self, topic: str, take: Take) -> MemoryView:
         view = MemoryView(self._broker, topic, take=take, link=self.link)
