@@ -182,7 +182,7 @@ _TIERS = (
     Mutant(
         "answers from below the floor",
         "failsoft/policy/stage/endings.py",
-        "            if tier.level > request.floor:\n                continue\n",
+        "            if level > request.floor:\n                continue\n",
         "",
         (f"{STAGE}::test_a_class_whose_floor_has_nothing_left_is_unavailable_and_never_answered_from_below",),
     ),
@@ -390,8 +390,8 @@ _SHARING = (
     Mutant(
         "makes a call for each of a herd while the best tier is stopped",
         "failsoft/policy/stage/dispatcher.py",
-        "levels = (endpoint.settings.level for endpoint in self.endpoints if not endpoint.is_stopped)",
-        "levels = (endpoint.settings.level for endpoint in self.endpoints)",
+        "return next((level for level, endpoint in known if not endpoint.is_stopped), FALLBACK_LEVEL)",
+        "return next((level for level, endpoint in known), FALLBACK_LEVEL)",
         (f"{SHARED}::test_while_the_full_tier_is_stopped_a_herd_is_one_call_of_the_next",),
     ),
     Mutant(
@@ -497,7 +497,7 @@ _SHARING = (
     Mutant(
         "serves at once with a level below the wanted one",
         "failsoft/policy/stage/sharing.py",
-        "self._answer(work.request, self._wanted_level, now=now)",
+        "self._answer(work.request, wanted, now=now)",
         "self._answer(work.request, work.request.floor, now=now)",
         (f"{SHARED}::test_an_answer_of_a_lower_level_is_neither_fresh_for_those_who_may_get_a_better_one_nor_lost",),
     ),
