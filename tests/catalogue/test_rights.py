@@ -49,7 +49,8 @@ def said(role: Role) -> set[str]:
                 "Read shop.answer.interactive", "Read shop.answer.batch", "Read failsoft.shop.answer",
                 "Write shop.answer.interactive", "Write shop.answer.batch",
                 "Write shop.results", "Write shop.dead-letters", "Write shop.outcomes", "Read shop.outcomes", "Write for-app",
-                "Read shop.answers", "Write shop.answers", "Read shop.breakers", "Write shop.breakers", "Read shop.controls", "Read shop.latency",
+                "Read shop.answers", "Write shop.answers", "Read shop.breakers", "Write shop.breakers",
+                "Read shop.controls", "Read shop.latency",
             },
         ),
         (
