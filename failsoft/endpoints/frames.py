@@ -22,6 +22,7 @@ from failsoft.endpoints.call import (
     Output,
     RequestRefused,
 )
+from failsoft.wire.body import ContextPart, PartState
 
 Head = Mapping[str, Any]
 _LENGTHS = struct.Struct(">II")
@@ -99,11 +100,21 @@ def encode_output(output: Output) -> bytes:
     Raises:
         EndpointBroken: it is nothing that JSON can say.
     """
-    head = {"end": "ok", "region": output.region, "context": dict(output.context)}
+    gathered = {name: _encode_gathered(value) for name, value in output.context.items()}
+    head = {"end": "ok", "region": output.region, "context": gathered}
     try:
         return frame(head, output.body if isinstance(output.body, bytes) else orjson.dumps(dict(output.body)))
     except TypeError as error:  # orjson's own error is one
         raise EndpointBroken(f"the answer is not possible in JSON: {error}") from None
+
+
+def _encode_gathered(value: Any) -> list[Any]:
+    """A plain value has one member; one of which its author knows more has three."""
+    return [value.value, value.state, value.produced_at] if isinstance(value, ContextPart) else [value]
+
+
+def _decode_gathered(value: Any, state: str | None = None, produced_at: float | None = None) -> Any:
+    return value if state is None else ContextPart(value, PartState(state), produced_at)
 
 
 def encode_error(error: BaseException) -> bytes:
@@ -127,7 +138,8 @@ def decode_end(head: Head, body: bytes) -> Output:
     """The answer of a call, or what its function raised, raised again."""
     match head["end"]:
         case "ok":
-            return Output(body, head["region"], head["context"])
+            gathered = {name: _decode_gathered(*written) for name, written in head["context"].items()}
+            return Output(body, head["region"], gathered)
         case "busy":
             raise Busy(head["message"], retry_after_seconds=head["retry_after_seconds"])
         case "refused":

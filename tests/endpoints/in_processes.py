@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from failsoft import Busy, Call, EndpointBroken, EndpointFailed, Output, RequestRefused
+from failsoft import Busy, Call, ContextPart, EndpointBroken, EndpointFailed, Output, PartState, RequestRefused
 
 LIBC = ctypes.PyDLL(None)  # unlike CDLL it keeps the interpreter's lock
 
@@ -32,6 +32,12 @@ def echo(call: Call) -> Output:
         },
         region="here",
     )
+
+
+def gather(call: Call) -> Output:
+    """Hand on what came, and what is known of it."""
+    documents = ContextPart(call.context["documents"], PartState.TRUNCATED, 1_800_000_000.5)
+    return Output({}, context={"documents": documents, "score": {"value": 1}})
 
 
 async def obey(call: Call) -> Output:

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ import orjson
 import pytest
 import structlog
 
-from failsoft import Busy, Call, EndpointBroken, EndpointFailed, Output, Pipeline, RequestRefused
+from failsoft import (
+    Busy,
+    Call,
+    ContextPart,
+    EndpointBroken,
+    EndpointFailed,
+    Output,
+    PartState,
+    Pipeline,
+    RequestRefused,
+)
 from failsoft.endpoints import EndpointUnreachable, ProcessEndpoint, Running
 from failsoft.endpoints.child_process import ChildProcess, ProcessDied
 from failsoft.policy.errors import ConfigurationError
@@ -104,6 +115,16 @@ async def test_a_call_crosses_with_all_that_it_says_and_so_does_its_answer():
         "tenant": "acme",
         "headers": {"traceparent": "00-1"},
         "read": "",
+    }
+
+
+async def test_what_was_gathered_crosses_both_ways_with_what_is_known_of_it():
+    async with opened(in_processes.gather) as endpoint:
+        call = replace(a_call(), context={"documents": ["a page"]})
+        output = await endpoint.start(call).answer
+    assert output.context == {
+        "documents": ContextPart(["a page"], PartState.TRUNCATED, 1_800_000_000.5),
+        "score": {"value": 1},
     }
 
 
