@@ -13,7 +13,7 @@ from dataclasses import replace
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from failsoft.kafka import private
+from failsoft.kafka.committed import committed as committed_offsets
 from failsoft.policy.progress import Progress
 from failsoft.wire.progress import decode_progress
 
@@ -60,7 +60,7 @@ async def starting_positions(
     while True:
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                found = {} if is_anew else await private.fetch_committed(consumer, wanted)
+                found = {} if is_anew else await committed_offsets(consumer, wanted)
                 beginnings = await consumer.beginning_offsets(wanted)
                 ends = await consumer.end_offsets(wanted)
         except (KafkaError, TimeoutError) as error:

@@ -6,7 +6,7 @@ aiokafka 0.14 lacks five things that correctness here rests on (research/kafka.m
   JoinGroup on the coordination connection. ``fenced_commit`` sends the generation and member id that the work belongs to, on
   the member's default connection.
 * a heartbeat that is answered with an error ends heartbeats for good; only ``request_rejoin`` brings them back.
-* ``committed()`` asks for one partition a request; ``fetch_committed`` for all at once.
+* ``committed()`` asks for one partition a request, and not for stable offsets (:mod:`failsoft.kafka.committed`).
 * ``stop()`` may wait for ever when the broker is gone; ``abandon_*`` give everything up in bounded time.
 * a client that is given up while it connects forgets that connection, and leaves it open; one that is ``tidy`` does not.
 """
@@ -26,8 +26,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
+    KafkaConnectionError,
     NodeNotReadyError,
     NotCoordinatorForGroupError,
+    RequestTimedOutError,
     for_code,
 )
 from aiokafka.protocol.commit import OffsetCommitRequest
@@ -91,9 +93,35 @@ async def fenced_commit(
 async def fetch_committed(
     consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
 ) -> dict[TopicPartition, tuple[int, str]]:
-    """Return the committed offset, and the metadata beside it, of those partitions that have one."""
+    """Return the committed offset, and the metadata beside it, of those partitions that have one, as far as replicas share it."""
     committed = await consumer._coordinator.fetch_committed_offsets(list(partitions))
     return {partition: (found.offset, found.metadata) for partition, found in committed.items()}
+
+
+def group_of(consumer: AIOKafkaConsumer) -> str:
+    """Return the group that the consumer is a member of."""
+    return str(consumer._coordinator.group_id)
+
+
+async def ask_coordinator(consumer: AIOKafkaConsumer, request: Any) -> Any:
+    """Send the coordinator of the consumer's group a request that aiokafka has no method for.
+
+    On the member's default connection, which no JoinGroup can block.
+    """
+    await consumer._coordinator.ensure_coordinator_known()
+    node = consumer._coordinator.coordinator_id
+    if node is None:  # it is closing
+        raise GroupCoordinatorNotAvailableError
+    try:
+        return await consumer._client.send(node, request)
+    except (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError):
+        coordinator_moved(consumer)
+        raise
+
+
+def coordinator_moved(consumer: AIOKafkaConsumer) -> None:
+    """Have the coordination task look up who coordinates the group now."""
+    consumer._coordinator.coordinator_dead()
 
 
 async def ask(admin: AIOKafkaAdminClient, node: int, request: Any) -> Any:

@@ -23,7 +23,7 @@ def names_in(path: str) -> set[str]:
 
 def test_every_trap_has_its_row_in_order():
     assert [row[0] for row in ROWS] == [f"A{number}" for number in range(1, 39)] + [
-        f"F{number}" for number in range(1, 6)
+        f"F{number}" for number in range(1, 7)
     ]
 
 
