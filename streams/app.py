@@ -26,6 +26,7 @@ from failsoft.policy.rollup import RollUp
 from failsoft.wire import ForeignHeaders, Record
 from failsoft.wire.rollup import decode_rollup
 from streams.metrics import Metrics
+from streams.reading import Reading
 from streams.settings import new_app
 
 log = structlog.get_logger("failsoft.streams")
@@ -36,10 +37,12 @@ REPEAT_ROUNDS = 10
 RESTORE_SECONDS = 30.0
 """A day of cells was not measured; 1,000 records took a tenth of a second."""
 FROZEN_SECONDS = float(CELL_SECONDS)
-"""A model says two minutes of cells again; one that published nothing for a minute might speak of older ones."""
+"""What a successor says again reaches far enough back for one that was frozen for a minute (failsoft/policy/degradation.py)."""
 LOOK_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
+"""For Faust to say how far it is, which asks no broker: one that does not is ended as for any error."""
 STUCK_SECONDS = 60.0
-"""Nothing read for as long, with something to read and the cluster whole: Faust has been seen to hang (reliability.md F7)."""
+"""As long as a worker is given before a part of it is rebuilt."""
 STUCK_EXIT_CODE = 5
 """As of ``failsoft worker``."""
 
@@ -93,8 +96,8 @@ class App:
         self._pending: list[EventT[bytes]] = []
         self._publishing = asyncio.Lock()
         self._rounds = 0
-        self._published_at = self._moved_at = time.monotonic()
-        self._positions: dict[Any, int] = {}
+        self._published_at = time.monotonic()
+        self._reading = Reading(now=self._published_at)
         self._target_topic = self._topic(self._target)
         self._wire()
 
@@ -205,28 +208,17 @@ class App:
 
     async def look(self, now: float) -> None:
         """End a process that reads nothing although there is something, while the cluster is whole."""
-        if await self._is_behind():
-            if now - self._moved_at > STUCK_SECONDS and await cluster_is_whole(
-                self._connection, [self._source, self._target], LOOK_SECONDS
-            ):
-                log.error("stands_still", seconds=now - self._moved_at)
-                os._exit(STUCK_EXIT_CODE)
-        else:
-            self._moved_at = now
-
-    async def _is_behind(self) -> bool:
-        """Whether there is something to read, and nothing of it was read since this was last asked."""
         consumer = self.faust.consumer
         places = [place for place in consumer.assignment() if place.topic == self._source]
-        try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                positions = {place: await consumer.position(place) or 0 for place in places}
-        except TimeoutError:
-            return True
-        ends = {place: consumer.highwater(place) or 0 for place in places}
-        self._metrics.lag.set(sum(max(0, ends[place] - positions[place]) for place in places))
-        before, self._positions = self._positions, positions
-        return before == positions and any(positions[place] < ends[place] for place in places)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            positions = {place.partition: await consumer.position(place) or 0 for place in places}
+        ends = {place.partition: consumer.highwater(place) or 0 for place in places}
+        seconds = self._reading.seen(positions, ends, now=now)
+        self._metrics.lag.set(self._reading.lag)
+        topics = [self._source, self._target]
+        if seconds > STUCK_SECONDS and await cluster_is_whole(self._connection, topics, LOOK_SECONDS):
+            log.error("stands_still", seconds=seconds, lag=self._reading.lag)
+            os._exit(STUCK_EXIT_CODE)
 
 
 def _headers(said: Any) -> ForeignHeaders:

@@ -14,7 +14,7 @@ class DegradationModel:
         self._ledger = Ledger()
 
     def restore(self, record: ViewRecord, partitions: frozenset[int]) -> None:
-        """Take up a cell, of which the last holds; those of other partitions have other writers."""
+        """Take up a cell; those of other partitions have other writers."""
         if record.value is None:
             return
         cell, count = decode_cell(record.value)
@@ -30,7 +30,7 @@ class DegradationModel:
         return [encode_cell(*each) for each in self._ledger.take_changed().items()]
 
     def open(self) -> list[Record]:
-        """The cells of the last two minutes."""
+        """The cells that a writer who was frozen may overwrite."""
         return [encode_cell(*each) for each in self._ledger.latest().items()]
 
 

@@ -9,6 +9,10 @@ log with it as one record. Whoever takes over reads the cells back and passes ov
 the ones that are read again change nothing. The partition is part of the cell, so a cell has one writer and offsets that can
 be compared; who wants the fleet's counts adds up over partitions.
 
+**A writer that was frozen** and wakes may write what it had counted, behind what its successor has written since. So of a cell
+that is read back the record with the highest offset holds and not the last one, and what was counted in the last three minutes is
+written again and again: who was frozen for less than one is overwritten, who was frozen for longer has to end itself.
+
 Cells are kept for two hours, twice as long as roll-ups are retained: no older one can change.
 """
 
@@ -23,7 +27,9 @@ from failsoft.policy.rollup import RollUp
 
 CELL_SECONDS = 60
 KEPT_SECONDS = 7_200
-NEVER = -1
+OPEN_CELLS = 3
+"""Minutes that are written again: the one that runs, the one in which a frozen writer may have counted last, and one more for the
+time until they are written."""
 
 
 class Cell(NamedTuple):
@@ -59,6 +65,9 @@ class Count:
     through: int
 
 
+NOTHING = Count({}, -1)
+
+
 class Ledger:
     """The cells of some partitions."""
 
@@ -68,8 +77,9 @@ class Ledger:
         self._newest = 0
 
     def restore(self, cell: Cell, count: Count) -> None:
-        """Take up a cell where it was left."""
-        self._cells[cell] = count
+        """Take up a cell where it was left, by whoever has counted furthest."""
+        if count.through > self._cells.get(cell, NOTHING).through:
+            self._cells[cell] = count
         self._forget_old(cell.begins_at)
 
     def fold(self, rollup: RollUp, *, partition: int, offset: int, appended_at: float) -> None:
@@ -80,7 +90,7 @@ class Ledger:
             cell = Cell(begins_at, rollup.stage, kind.request_class, kind.level or 0, kind.reason, partition)
             told.setdefault(cell, Counter())[kind.outcome] += count
         for cell, counts in told.items():
-            known = self._cells.get(cell, Count({}, NEVER))
+            known = self._cells.get(cell, NOTHING)
             if offset > known.through:
                 self._cells[cell] = Count(Counter(known.endings) + counts, offset)
                 self._changed.add(cell)
@@ -92,8 +102,8 @@ class Ledger:
         return {cell: self._cells[cell] for cell in sorted(changed) if cell in self._cells}
 
     def latest(self) -> dict[Cell, Count]:
-        """The cells of the last two minutes."""
-        since = self._newest - CELL_SECONDS
+        """The cells of the last three minutes."""
+        since = self._newest - (OPEN_CELLS - 1) * CELL_SECONDS
         return {cell: count for cell, count in sorted(self._cells.items()) if cell.begins_at >= since}
 
     def _forget_old(self, begins_at: int) -> None:

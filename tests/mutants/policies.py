@@ -519,6 +519,13 @@ _FLEET = (
         ("tests/policy/test_degradation.py",),
     ),
     Mutant(
+        "takes what a writer that was frozen has written last for the furthest",
+        "failsoft/policy/degradation.py",
+        "if count.through > self._cells.get(cell, NOTHING).through:",
+        "if True:",
+        ("tests/policy/test_degradation.py",),
+    ),
+    Mutant(
         "lets the fleet's calls outweigh those that a worker made itself",
         "failsoft/policy/latency.py",
         "min(everything.count, ENOUGH_SAMPLES)",

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,9 +60,18 @@ def test_only_what_has_changed_is_told():
     assert folded((1, told(LOWER)), ledger=ledger).take_changed().keys() == {cell(LOWER)}
 
 
-def test_the_last_two_minutes_can_be_told_again():
-    ledger = folded((0, told(SERVED)), (60, told(SERVED)), (120, told(SERVED)))
-    assert [each.begins_at for each in ledger.latest()] == [NOON + 60, NOON + 120]
+def test_the_last_three_minutes_can_be_told_again():
+    ledger = folded(*((offset, told(SERVED)) for offset in (0, 60, 120, 180)))
+    assert [each.begins_at for each in ledger.latest()] == [NOON + 60, NOON + 120, NOON + 180]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_what_was_written_of_a_cell_that_holds_which_counts_furthest_and_not_the_last(order):
+    counts = [Count({Outcome.OK: 3}, 5), Count({Outcome.OK: 7}, 9)]
+    ledger = Ledger()
+    for which in order:
+        ledger.restore(cell(SERVED), counts[which])
+    assert ledger.latest() == {cell(SERVED): counts[1]}
 
 
 def test_what_no_rollup_can_change_any_more_is_forgotten():

@@ -81,6 +81,10 @@ class App:
         """Stop it where it is."""
         self.process.send_signal(signal.SIGSTOP)
 
+    def wake(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
     async def stop(self) -> int:
         """Ask it to end; its exit code."""
         self.process.terminate()

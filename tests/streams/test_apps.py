@@ -58,6 +58,20 @@ async def test_one_that_stands_by_takes_over_and_partitions_that_move_are_counte
     await site.all_is_counted()
 
 
+async def test_one_that_was_frozen_while_another_took_over_spoils_nothing_when_it_wakes(site: Site):
+    frozen = await site.start("degradation")
+    await frozen.assigned()
+    second = await site.start("degradation")
+    await second.assigned()
+    telling = asyncio.create_task(site.tell_for(12.0))
+    await asyncio.sleep(1.5)
+    frozen.freeze()
+    await asyncio.sleep(10.0)
+    frozen.wake()
+    await telling
+    await site.all_is_counted()
+
+
 @pytest.mark.timeout(180)
 async def test_an_app_outlives_its_broker_and_counts_exactly(tmp_path: Path):
     with EmbeddedKafka() as kafka:
