@@ -18,6 +18,7 @@ import orjson
 
 from failsoft.policy.breaker_control import Force
 from failsoft.policy.call_counts import BUCKETS as WINDOW_BUCKETS
+from failsoft.policy.context import PARTS_MAX, Found
 from failsoft.policy.degradation import CELL_SECONDS
 from failsoft.policy.histogram import BUCKETS
 from failsoft.policy.outcome import Outcome, Reason
@@ -83,6 +84,7 @@ def _trail(description: str) -> Schema:
 
 _SIGNED: Final = r"^-?\d{1,10}$"
 _LEVEL: Final = r"^[1-3]$"
+_LACKING: Final = f"[a-z0-9_-]{{1,32}}=({'|'.join(found for found in Found if found is not Found.PRESENT)})"
 
 _PASSED_ON: Final[Schema] = {
     "traceparent": _text("W3C trace context, passed on"),
@@ -170,7 +172,11 @@ _RESULT_HEADERS: Final = _object(
         "ce_slackms": _integer("what was left of the deadline, milliseconds; negative: late", pattern=_SIGNED),
         "ce_region": _text("where the endpoint is that answered"),
         "ce_coalescedwith": _text("the id of the result whose call it shared"),
-        "ce_contextstate": _text("how complete the context was"),
+        "ce_contextstate": {
+            "type": "string",
+            "pattern": f"^(complete|{_LACKING}( {_LACKING}){{0,{PARTS_MAX - 1}}})$",
+            "description": "how complete the declared context was: complete, or what was not as it should be",
+        },
         "ce_stale": {"enum": ["true", "false"], "description": "whether the answer is one of the past, past its time"},
         "ce_agems": _integer("how old an answer of the past was, milliseconds"),
         "retry-after": _integer("when a shed request may be sent again, seconds"),
@@ -423,7 +429,7 @@ _DRILL_VALUE: Final = _object(
             "items": _object(
                 {
                     "at": {"type": "string", "description": "before, or the share that was on"},
-                    "check": {"enum": ["reachable", "breakers", "agreement", "p95", "capacity", "served"]},
+                    "check": {"enum": ["reachable", "breakers", "agreement", "p95", "capacity", "served", "arrived"]},
                     "bound": {"type": "number"},
                     "figure": {"type": ["number", "null"], "description": "null: it could not be measured"},
                     "passed": {"type": "boolean"},
