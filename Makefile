@@ -28,6 +28,8 @@ bench: .venv/.installed ## figures, each as a table and as JSON in bench/results
 	$(BIN)/python bench/machine.py
 	$(BIN)/python bench/isolation.py
 	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/coalescing.py
+	$(BIN)/python bench/coalescing_live.py
 
 faults: .venv/.installed ## real brokers and workers under seeded faults: ARGS='--minutes 20 --seed 1'
 	$(BIN)/failsoft faults $(ARGS)
