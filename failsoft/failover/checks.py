@@ -11,6 +11,8 @@ p95            95 % of the canary calls take at most this   at most the bound, s
 capacity       calls answered of so many at once            at least the bound
 served         part of the requests that ended ok while     at least the bound
                this share was on
+arrived        of the calls that this share should have     at least the bound
+               brought over, the part that came
 =============  ==========================================  ==========================================================
 
 A figure that could not be measured fails its check: what nobody could look at has not been shown.
@@ -30,6 +32,7 @@ class CheckName(StrEnum):
     P95 = "p95"
     CAPACITY = "capacity"
     SERVED = "served"
+    ARRIVED = "arrived"
 
 
 AT_MOST = frozenset({CheckName.BREAKERS, CheckName.P95})
@@ -68,6 +71,18 @@ class Finding:
         figure = "not measured" if self.figure is None else f"{self.figure:.4g}"
         word = "at most" if self.check in AT_MOST else "at least"
         return f"{self.at}: {self.check} {figure}, {word} {self.bound:.4g}: {'passed' if self.passed else 'FAILED'}"
+
+
+ARRIVED_LEAST = 10.0
+"""Fewer that should have come over say nothing: at 1 % of a quiet pipeline the next share tells."""
+
+
+def arrived(came: int, of: int, share: float) -> float | None:
+    """Which part of the calls that should have gone over did; all, where too few should to tell; None: there was no call."""
+    if not of:
+        return None
+    expected = of * share
+    return 1.0 if expected < ARRIVED_LEAST and share < 1 else min(1.0, came / expected)
 
 
 def finding(check: Check, figure: float | None, *, at: str) -> Finding:

@@ -177,7 +177,7 @@ class Operator:
 
     async def _look(self, run: Run, step: Look) -> Run:
         checks = self._runbook.before if step.share is None else self._runbook.during
-        seen = await self._probe.look(checks, hold_seconds=step.hold_seconds, known=dict(run.answers))
+        seen = await self._probe.look(checks, step, known=dict(run.answers))
         found = findings(checks, seen.figures, at=step.at)
         for each in found:
             self._tell(f"  {each}")

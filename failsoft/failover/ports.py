@@ -6,7 +6,7 @@ from typing import Protocol
 
 from failsoft.failover.checks import Check, CheckName
 from failsoft.failover.logbook import Logbook
-from failsoft.failover.run import Run
+from failsoft.failover.run import Look, Run
 from failsoft.policy.routing import Route
 
 
@@ -45,12 +45,12 @@ class BookPort(Protocol):
 class ProbePort(Protocol):
     """Measures."""
 
-    async def look(self, checks: tuple[Check, ...], *, hold_seconds: float, known: Mapping[str, str]) -> Seen:
-        """Measure, at the end of this time, or as soon as a glance shows that one of them fails.
+    async def look(self, checks: tuple[Check, ...], look: Look, *, known: Mapping[str, str]) -> Seen:
+        """Measure, at the end of the time for which a share is held, or as soon as a glance shows that one of them fails.
 
         Args:
             checks: what to look at, with their bounds.
-            hold_seconds: how long what was just done is to stand before.
+            look: which share is on, and for how long.
             known: canary -> digest of what the origin answered when it still did.
         """
 

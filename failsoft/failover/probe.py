@@ -1,20 +1,23 @@
 """Measures what a runbook asks for: by canary calls, and by what the log says of the requests and breakers of production."""
 
 import asyncio
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from failsoft.catalogue import results_topic
 from failsoft.endpoints import OpenAICompatible
 from failsoft.failover.breakers_read import is_holding_back
 from failsoft.failover.canaries import Canaries, read_canaries
-from failsoft.failover.checks import GLANCES, Check, CheckName, findings
+from failsoft.failover.checks import GLANCES, Check, CheckName, arrived, findings
 from failsoft.failover.ports import ClockPort, Seen
+from failsoft.failover.run import Look
 from failsoft.failover.runbook import Runbook
 from failsoft.kafka import Connection
 from failsoft.kafka.results import ResultReader
 from failsoft.policy.errors import FailsoftError, MalformedRecord
 from failsoft.policy.outcome import Outcome
+from failsoft.wire import Result
 from failsoft.wire.result import decode_result
 
 GLANCE_SECONDS = 5.0
@@ -41,10 +44,10 @@ class Probe:
         self._clock = clock
         self._canaries = Canaries(read_canaries(runbook), endpoint, tier=runbook.tier)
 
-    async def look(self, checks: tuple[Check, ...], *, hold_seconds: float, known: Mapping[str, str]) -> Seen:
-        """Measure, at the end of this time, or as soon as a glance shows that one of them fails."""
+    async def look(self, checks: tuple[Check, ...], look: Look, *, known: Mapping[str, str]) -> Seen:
+        """Measure, at the end of the time for which a share is held, or as soon as a glance shows that one of them fails."""
         began_at = self._clock.wall()
-        early = await self._hold(checks, hold_seconds)
+        early = await self._hold(checks, look.hold_seconds)
         if early:
             return Seen(early)
         figures: dict[CheckName, float | None] = {}
@@ -53,9 +56,11 @@ class Probe:
         if names & {CheckName.AGREEMENT, CheckName.P95}:
             agreement, p95, answers = await self._ask(known)
             figures |= {CheckName.AGREEMENT: agreement, CheckName.P95: p95}
+        if names & {CheckName.SERVED, CheckName.ARRIVED}:
+            figures |= await self._traffic(look, began_at)
         for check in checks:
             if check.name not in figures:
-                figures[check.name] = await self._measure(check, since=began_at)
+                figures[check.name] = await self._measure(check)
         return Seen(figures, answers)
 
     async def _hold(self, checks: tuple[Check, ...], seconds: float) -> dict[CheckName, float | None]:
@@ -65,12 +70,12 @@ class Probe:
         until = clock() + seconds
         while (left := until - clock()) > 0:
             await asyncio.sleep(min(left, GLANCE_SECONDS))
-            figures = {check.name: await self._measure(check, since=0.0) for check in glances}
+            figures: dict[CheckName, float | None] = {check.name: await self._measure(check) for check in glances}
             if not all(found.passed for found in findings(glances, figures, at="")):
                 return figures
         return {}
 
-    async def _measure(self, check: Check, *, since: float) -> float | None:
+    async def _measure(self, check: Check) -> float:
         match check.name:
             case CheckName.REACHABLE:
                 return float(await self._is_reachable())
@@ -78,10 +83,8 @@ class Probe:
                 return float(await self._is_holding_back())
             case CheckName.CAPACITY:
                 return float(await self._canaries.answered_at_once(self._runbook.target, int(check.bound)))
-            case CheckName.SERVED:
-                return await self._served(since)
-            case CheckName.AGREEMENT | CheckName.P95:
-                raise ValueError(f"{check.name} is measured with the canaries")
+            case _:
+                raise ValueError(f"{check.name} is measured with others, in one go")
 
     async def _is_reachable(self) -> bool:
         try:
@@ -105,19 +108,29 @@ class Probe:
         p95 = sorted(seconds)[math.ceil(QUANTILE * len(seconds)) - 1]
         return agreement, None if math.isinf(p95) else p95, said
 
-    async def _served(self, since: float) -> float | None:
-        """Which part of the requests that ended since then ended ok; what was the sender's own fault does not count."""
+    async def _traffic(self, look: Look, began_at: float) -> dict[CheckName, float | None]:
+        """What became of production's requests.
+
+        Since the share is on, which part ended ok; what was the sender's fault does not count. In the second half of that time,
+        when all workers have heard and what was under way has ended, how many came over.
+        """
+        halfway = began_at + look.hold_seconds / 2
+        ok = ended = came = called = 0
+        async for at, result in self._results(began_at):
+            ended += result.outcome is not Outcome.INVALID
+            ok += result.is_ok
+            if at >= halfway and result.tier == self._runbook.tier:
+                called += 1
+                came += result.region == self._runbook.target
+        served = ok / ended if ended else None
+        return {CheckName.SERVED: served, CheckName.ARRIVED: arrived(came, called, look.share or 0.0)}
+
+    async def _results(self, since: float) -> AsyncIterator[tuple[float, Result]]:
         reader = ResultReader(self._connection, results_topic(self._runbook.pipeline), start=since, until_end=True)
         await reader.start()
-        ok = ended = 0
         try:
             async for record in reader.records():
-                try:
-                    outcome = decode_result(record.headers, record.value).outcome
-                except MalformedRecord:
-                    continue  # no result of ours
-                ended += outcome is not Outcome.INVALID
-                ok += outcome is Outcome.OK
+                with contextlib.suppress(MalformedRecord):  # else it is no result of ours
+                    yield record.timestamp, decode_result(record.headers, record.value)
         finally:
             await reader.stop()
-        return ok / ended if ended else None

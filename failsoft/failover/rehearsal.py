@@ -11,11 +11,11 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from failsoft.failover.checks import GLANCES, Check, CheckName, findings
+from failsoft.failover.checks import GLANCES, Check, CheckName, arrived, findings
 from failsoft.failover.memory import MemoryBook
 from failsoft.failover.operator import Operator
 from failsoft.failover.ports import Seen
-from failsoft.failover.run import Kind, Run
+from failsoft.failover.run import Kind, Look, Run
 from failsoft.failover.runbook import Runbook
 from failsoft.policy.events import Verdict
 from failsoft.policy.outcome import Outcome
@@ -100,6 +100,7 @@ class _Stand(MemoryBook):
         self._runbook = runbook
         self._fleet = fleet
         self._target = fleet.model(f"{runbook.tier}@{runbook.target}")
+        self._origin = fleet.model(f"{runbook.tier}@{runbook.origin}")
         if runbook.origin != runbook.regions[0]:  # somebody has moved it there before
             self._is_there(Route(runbook.endpoint, runbook.regions[0], runbook.origin, 1.0, 1))
 
@@ -120,17 +121,23 @@ class _Stand(MemoryBook):
             self._fleet.engine.after(fault.begins_at, fault.begin, self._fleet)
             self._fleet.engine.after(fault.begins_at + fault.seconds, fault.end, self._fleet)
 
-    async def look(self, checks: tuple[Check, ...], *, hold_seconds: float, known: Mapping[str, str]) -> Seen:
-        """Measure, at the end of this time, or as soon as a glance shows that one of them fails."""
+    async def look(self, checks: tuple[Check, ...], look: Look, *, known: Mapping[str, str]) -> Seen:
+        """Measure, at the end of the time for which a share is held, or as soon as a glance shows that one of them fails."""
         began_at = self.wall()
         glances = tuple(check for check in checks if check.name in GLANCES)
-        until = self._fleet.engine.now + hold_seconds
+        until = self._fleet.engine.now + look.hold_seconds
+        calls = self._target.calls, self._origin.calls
         while (left := until - self._fleet.engine.now) > 0:
+            if left > look.hold_seconds / 2:
+                calls = self._target.calls, self._origin.calls
             self._pass(min(left, GLANCE_SECONDS))
             figures = {check.name: self._measure(check, began_at) for check in glances}
             if not all(found.passed for found in findings(glances, figures, at="")):
                 return Seen(figures)
-        return Seen({check.name: self._measure(check, began_at) for check in checks})
+        came, stayed = self._target.calls - calls[0], self._origin.calls - calls[1]
+        traffic = {CheckName.ARRIVED: arrived(came, came + stayed, look.share or 0.0)}
+        measured = {check.name: self._measure(check, began_at) for check in checks if check.name not in traffic}
+        return Seen({**measured, **traffic})
 
     def _pass(self, seconds: float) -> None:
         self._fleet.engine.run(until=self._fleet.engine.now + seconds)
@@ -151,6 +158,8 @@ class _Stand(MemoryBook):
                 return float(len(self._calls(int(check.bound), at_once=True)))
             case CheckName.SERVED:
                 return self._served(since)
+            case CheckName.ARRIVED:
+                raise ValueError("what arrives is counted while a share is held")
 
     def _calls(self, count: int, *, at_once: bool) -> list[float]:
         """Call the target beside the workers; how long each call took that was answered."""

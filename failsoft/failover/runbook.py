@@ -9,7 +9,7 @@
     to: us
     canary: digits.canary.jsonl              # beside this file: lines of an OpenAI batch file, asked of both regions
     before: {reachable: true, breakers: closed, agreement: 95%, p95: 1s, capacity: 16}
-    during: {breakers: closed, agreement: 95%, p95: 1s, served: 99%}
+    during: {breakers: closed, agreement: 95%, p95: 1s, served: 99%, arrived: 50%}
     steps:                                   # default: 1 %, 10 %, 50 %, 100 %, held for a minute each
       - {share: 1%, hold: 60s}
       - {share: 100%, hold: 60s}
@@ -107,12 +107,15 @@ class _DuringShape(_BeforeShape):
     """What must hold at each step."""
 
     served: Part | None = None
+    arrived: Part | None = None
 
     def checks(self) -> Iterator[Check]:
         """What is asked for."""
         yield from super().checks()
         if self.served is not None:
             yield Check(CheckName.SERVED, self.served)
+        if self.arrived is not None:
+            yield Check(CheckName.ARRIVED, self.arrived)
 
 
 class _StepShape(_Shape):

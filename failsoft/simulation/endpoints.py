@@ -108,6 +108,8 @@ class ModelEndpoint:
         self.illnesses: list[Condition] = []
         """What is wrong with it from now on; calls in service are left as they are."""
         self.in_service = 0
+        self.calls = 0
+        """How many it has been given."""
 
     def start(self, report: Callable[[Verdict], None], *, seen_as: Condition | None = None) -> Service:
         """Begin a call.
@@ -117,6 +119,7 @@ class ModelEndpoint:
             seen_as: what is wrong on the caller's way to the endpoint, beside what is wrong with it.
         """
         service = Service(report)
+        self.calls += 1
         condition = self.condition if seen_as is None else self.condition + seen_as
         refusal = self._refusal(condition)
         if refusal is not None:

@@ -14,7 +14,7 @@ from failsoft.failover.checks import Check, CheckName
 from failsoft.failover.kafka_book import KafkaBook
 from failsoft.failover.operator import Operator
 from failsoft.failover.probe import Probe
-from failsoft.failover.run import Kind, Run, Verdict
+from failsoft.failover.run import Kind, Look, Run, Verdict
 from failsoft.policy.breaker_control import Force
 from failsoft.policy.outcome import Ending, Outcome, Reason
 from failsoft.policy.register import Phase, Register, Word
@@ -83,30 +83,41 @@ async def test_a_region_whose_breaker_opens_while_a_share_is_held_is_left_early(
     await say(cluster, "breakers", encode_register(f"{LARGE}/us", "one", opened(3)))
     checks = (Check(CheckName.BREAKERS, 0.0), Check(CheckName.SERVED, 0.9))
     async with asyncio.timeout(60):
-        seen = await probe(cluster).look(checks, hold_seconds=600.0, known={})
+        seen = await probe(cluster).look(checks, Look(0.1, 600.0), known={})
     assert seen.figures == {CheckName.BREAKERS: 1.0}
 
 
-async def test_what_was_served_is_the_part_that_ended_ok_while_the_share_was_on(cluster: Cluster):
-    async def end(number: int, outcome: Outcome, reason: Reason = Reason.NONE) -> None:
-        envelope = Envelope(Identity("/test", str(number)))
-        ending = Ending(outcome, reason)
+async def test_what_was_served_ended_ok_while_the_share_was_on_and_what_arrived_was_called_in_the_target(
+    cluster: Cluster,
+):
+    async def end(
+        number: int, outcome: Outcome, reason: Reason = Reason.NONE, *, tier: str | None = None, region: str = ""
+    ) -> None:
         record = encode_result(
-            ending, envelope, pipeline=cluster.pipeline, published_at=time.time(), custom_id=None, body={}
+            Ending(outcome, reason, tier, 1 if tier else None),
+            Envelope(Identity("/test", str(number))),
+            pipeline=cluster.pipeline,
+            published_at=time.time(),
+            custom_id=None,
+            body={},
+            region=region or None,
         )
         topic = results_topic(cluster.pipeline)
         await cluster.outbox.send(topic, key=record.key, value=record.value, headers=record.headers)
 
-    checks = (Check(CheckName.SERVED, 0.5),)
-    assert (await probe(cluster).look(checks, hold_seconds=0.0, known={})).figures == {CheckName.SERVED: None}
+    checked = (CheckName.SERVED, CheckName.ARRIVED)
+    checks = tuple(Check(name, 0.5) for name in checked)
+    assert (await probe(cluster).look(checks, Look(1.0, 0.0), known={})).figures == dict.fromkeys(checked)
     await end(0, Outcome.EXPIRED, Reason.DEADLINE_PASSED)
-    looking = asyncio.create_task(probe(cluster).look(checks, hold_seconds=2.0, known={}))
+    looking = asyncio.create_task(probe(cluster).look(checks, Look(1.0, 2.0), known={}))
     await asyncio.sleep(0.5)
-    for number in range(1, 4):
-        await end(number, Outcome.OK)
+    await end(1, Outcome.OK, tier="large", region="eu")  # was under way
+    await asyncio.sleep(0.8)
+    await end(2, Outcome.OK, tier="large", region="eu")  # its worker has not heard
+    await end(3, Outcome.OK, tier="large", region="us")
     await end(4, Outcome.FAILED, Reason.ENDPOINT_ERROR)
     await end(5, Outcome.INVALID, Reason.REQUEST_REFUSED)  # its sender's fault
-    assert (await looking).figures == {CheckName.SERVED: 0.75}
+    assert (await looking).figures == {CheckName.SERVED: 0.75, CheckName.ARRIVED: 0.5}
 
 
 async def test_the_book_keeps_runs_and_routes_as_the_one_in_memory_does(cluster: Cluster):

@@ -56,7 +56,7 @@ async def test_from_execute_to_all_in_the_other_region_no_request_fails(
         assert (move["verdict"], move["why"], move["share"]) == ("passed", "maintenance in eu", 1.0)
         assert move["runbook_hash"] == drill["runbook_hash"]
         assert {each["check"] for each in move["findings"]} == {
-            "reachable", "breakers", "agreement", "p95", "capacity", "served",
+            "reachable", "breakers", "agreement", "p95", "capacity", "served", "arrived",
         }  # fmt: skip
 
         code, said = await made.command("rollback", "--why", "maintenance is over")

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from failsoft.catalogue import load
+from failsoft.failover.checks import CheckName
 from failsoft.failover.declared import fitted
 from failsoft.failover.rehearsal import WARM_UP_SECONDS, Rehearsed, rehearse
 from failsoft.failover.run import Verdict
 from failsoft.failover.runbook import Runbook, load_runbook
 from failsoft.pipeline import Pipeline, load_pipeline
 from failsoft.policy.outcome import Outcome
+from failsoft.policy.routing import Route
+from failsoft.simulation.cluster import Cluster
 from failsoft.simulation.endpoints import Condition
 from failsoft.simulation.faults import BrokerDown, Crash, Fault, ModelFault
 from failsoft.simulation.fleet import ModelPlan, Plan
@@ -107,3 +110,19 @@ def test_a_runbook_leads_back_when_its_target_is_ill(
     assert (rehearsed.run.verdict, rehearsed.share) == (Verdict.FAILED, 0.0), rehearsed.run.findings
     assert any(not found.passed for found in rehearsed.run.findings)
     assert ok_share(rehearsed, "interactive") >= 0.97
+
+
+@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
+def test_a_run_whose_word_reaches_no_worker_does_not_pass(
+    path: Path, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+):
+    say_route = Cluster.say_route
+
+    def lost(cluster: Cluster, route: Route) -> None:
+        if route.share in {1.0, 0.0}:  # where it was before is known
+            say_route(cluster, route)
+
+    monkeypatch.setattr(Cluster, "say_route", lost)
+    rehearsed = done(path, pipeline)
+    assert rehearsed.run.verdict is Verdict.FAILED
+    assert [found.check for found in rehearsed.run.findings if not found.passed] == [CheckName.ARRIVED]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from failsoft.failover.checks import Check, CheckName, finding
+from failsoft.failover.checks import Check, CheckName, arrived, finding
 from failsoft.failover.run import Step
 from failsoft.failover.runbook import load_runbook
 from failsoft.policy.errors import ConfigurationError
@@ -137,3 +137,19 @@ def test_a_finding_says_what_it_was_and_what_it_had_to_be():
         str(finding(Check(CheckName.CAPACITY, 4), None, at="before"))
         == "before: capacity not measured, at least 4: FAILED"
     )
+
+
+@pytest.mark.parametrize(
+    ("came", "of", "share", "figure"),
+    [
+        (0, 0, 0.5, None),
+        (0, 500, 0.01, 1.0),  # five should have: too few to tell
+        (0, 2_000, 0.01, 0.0),
+        (10, 2_000, 0.01, 0.5),
+        (60, 100, 0.5, 1.0),
+        (3, 3, 1.0, 1.0),
+        (1, 2, 1.0, 0.5),
+    ],
+)
+def test_what_arrives_is_held_against_what_should(came, of, share, figure):
+    assert arrived(came, of, share) == figure

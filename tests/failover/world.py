@@ -12,7 +12,7 @@ from failsoft.failover.logbook import Logbook
 from failsoft.failover.memory import MemoryBook
 from failsoft.failover.operator import Operator
 from failsoft.failover.ports import Seen
-from failsoft.failover.run import Kind, Run, Step
+from failsoft.failover.run import Kind, Look, Run, Step
 from failsoft.failover.runbook import Runbook
 from failsoft.policy.routing import Route
 
@@ -131,9 +131,9 @@ class World:
     async def say(self, route: Route) -> None:
         await self._touch(lambda: self.book.say(route))
 
-    async def look(self, checks: tuple[Check, ...], *, hold_seconds: float, known: Mapping[str, str]) -> Seen:
+    async def look(self, checks: tuple[Check, ...], look: Look, *, known: Mapping[str, str]) -> Seen:
         async def seen() -> Seen:
-            self.now += hold_seconds
+            self.now += look.hold_seconds
             self.looks += 1
             return Seen(self.figures.pop(0) if self.figures else WELL, {"1": "digest"})
 
