@@ -147,6 +147,10 @@ class BreakerBoard:
             known.append(self._said.epoch if self._said else 0)
         return epoch == 0 or any(other >= epoch for other in known)
 
+    def may_leave(self, *, now: float) -> bool:
+        """Whether this worker's own register may be deleted when it goes."""
+        return self.may_remove(self._process, now=now)
+
     @property
     def has_trouble(self) -> bool:
         """Whether others hold a call against the endpoint, or it is not closed."""

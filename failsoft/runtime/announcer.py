@@ -3,9 +3,14 @@
 While a word is under way, newer ones on the same breaker replace each other; only the last is sent when the way is free. A word
 has three seconds: its counts and durations grow old, and the machine says it again as long as it matters. So an outage leaves
 neither a backlog nor old news behind it.
+
+Who goes in order takes its words back, as far as others know as much. Else it would count as living for half a minute, and
+those who wait for their turn to probe would leave it one.
 """
 
 import asyncio
+import contextlib
+from collections.abc import Iterable
 from enum import StrEnum
 
 import structlog
@@ -16,10 +21,12 @@ from failsoft.policy.actions import AnnounceRegister
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.register import Register
 from failsoft.runtime.ports import OutboxPort
-from failsoft.wire.register import encode_register
+from failsoft.wire.register import encode_deleted_register, encode_register
 
 log = structlog.get_logger("failsoft.breakers")
 
+LEAVE_SECONDS = 1.0
+"""As for the last commit: what does not come through is forgotten with the topic's retention."""
 SEND_SECONDS = 3.0
 """Three of the announcements that trouble makes; what takes longer is news to nobody."""
 
@@ -52,9 +59,12 @@ class Announcer:
         self._waiting: dict[str, Register] = {}
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._is_failing = False
+        self._has_left = False
 
     def announce(self, action: AnnounceRegister) -> None:
         """Have the others know. Returns at once."""
+        if self._has_left:
+            return
         if action.breaker in self._waiting:
             self._count(Said.REPLACED)
         self._waiting[action.breaker] = action.register
@@ -62,8 +72,17 @@ class Announcer:
             task = asyncio.get_running_loop().create_task(self._send_all(action.breaker))
             self._sending[action.breaker] = task
 
+    async def leave(self, breakers: Iterable[str]) -> None:
+        """Say nothing more, and take back what was said of these; a broker that does not answer is not waited for."""
+        await self.close()
+        records = [encode_deleted_register(breaker, self._process) for breaker in breakers]
+        with contextlib.suppress(TimeoutError, RecordRefused, OutboxClosed, ConfigurationError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await asyncio.gather(*(self._outbox.send(self._topic, key=r.key, value=None) for r in records))
+
     async def close(self) -> None:
-        """Wait for nothing that is under way."""
+        """Say nothing more, and wait for nothing that is under way."""
+        self._has_left = True
         sending = list(self._sending.values())
         for task in sending:
             task.cancel()

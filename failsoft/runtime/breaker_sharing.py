@@ -5,7 +5,7 @@ else changes.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeAlias
 
 import structlog
@@ -91,6 +91,11 @@ class BreakerSharing:
     async def keep_time(self) -> None:
         """Tell the stages of the time, for ever: a machine with nothing to do is not woken otherwise."""
         await self._news.keep_time()
+
+    async def leave(self, breakers: Iterable[str]) -> None:
+        """Take back what was said of these, and say no more."""
+        if self._announcer is not None:
+            await self._announcer.leave(breakers)
 
     async def close(self) -> None:
         """Say no more."""

@@ -309,6 +309,10 @@ class StageRunner:
         latency = {self._places[tier]: profile for tier, profile in self.machine.take_latency().items()}
         return RollUp(self.stage.name, endings, latency)
 
+    def words_to_take_back(self) -> list[str]:
+        """Breakers on which this worker's word may be deleted, when it goes."""
+        return self.machine.words_to_take_back(now=self._clock.monotonic())
+
     # The machine says.
 
     def _perform(self, action: Action) -> None:

@@ -129,7 +129,7 @@ async def run_worker(
         log.info("draining", seconds=settings.drain_seconds)
         is_drained = await _drained(worker.runners, settings.drain_seconds)
         ending.code = DRAINED if is_drained else UNFINISHED
-        await asyncio.gather(*(rollups.close() for rollups in worker.rollups))
+        await asyncio.gather(worker.leave(), *(rollups.close() for rollups in worker.rollups))
     return is_drained
 
 
@@ -229,6 +229,11 @@ class _Worker:
             raise ValueError("not started")
         parts: list[StageRunner | RollUps | View] = [*self.runners, *self.rollups, *self._views]
         return [self._watchdog.run(), self._breakers.keep_time(), *(part.failed() for part in parts)]
+
+    async def leave(self) -> None:
+        """Take back what this worker has said of breakers, as far as others know as much."""
+        if self._breakers is not None:
+            await self._breakers.leave(name for runner in self.runners for name in runner.words_to_take_back())
 
     async def _joined(self) -> None:
         """Wait until the groups have answered, but not for long."""

@@ -61,7 +61,12 @@ def encode_register(breaker: str, process: str, register: Register) -> Record:
         "probes": register.probes,
     }
     headers = encode_attributes({"ce_type": REGISTER_TYPE, "content-type": CONTENT_TYPE})
-    return Record(f"{breaker}{_BETWEEN}{process}".encode(), orjson.dumps(document), headers)
+    return Record(_key(breaker, process), orjson.dumps(document), headers)
+
+
+def encode_deleted_register(breaker: str, process: str) -> Record:
+    """Write that a worker has gone, and what it said is known to others."""
+    return Record(_key(breaker, process), None, ())
 
 
 def decode_register(key: bytes | None, value: bytes | None, headers: ForeignHeaders) -> LoggedRegister:
@@ -84,6 +89,10 @@ def decode_register(key: bytes | None, value: bytes | None, headers: ForeignHead
         natural(document, "probes"),
     )
     return LoggedRegister(breaker, process, register)
+
+
+def _key(breaker: str, process: str) -> bytes:
+    return f"{breaker}{_BETWEEN}{process}".encode()
 
 
 def _names(key: bytes | None) -> tuple[str, str]:

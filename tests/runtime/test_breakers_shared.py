@@ -21,7 +21,7 @@ from failsoft.policy.breaker_states import State
 from failsoft.policy.call_counts import Counts
 from failsoft.policy.events import ControlSeen, Event, RegisterSeen, RegistersSeen, Tick
 from failsoft.policy.register import Phase, Register, Word
-from failsoft.runtime.announcer import SEND_SECONDS, Announcer, Said
+from failsoft.runtime.announcer import LEAVE_SECONDS, SEND_SECONDS, Announcer, Said
 from failsoft.runtime.breaker_news import TICK_SECONDS, TRUSTED_SECONDS, BreakerNews, Heard, SharedClock
 from failsoft.runtime.metrics import Metrics
 from failsoft.testing.memory import MemoryBroker, MemoryLink, MemoryOutbox, MemoryWorker
@@ -139,14 +139,13 @@ class Fleet:
         return max(register.word.epoch for register in self.registers().values())
 
     def registers(self) -> dict[str, Register]:
-        """What each process has said last."""
+        """What each process has said last, if it has not taken it back."""
         found = {}
         for entry in self.broker.topic("support.breakers").logs[0].read(0, 100_000):
             assert entry.value is not None
             said = decode_register(entry.value.key, entry.value.value, entry.value.headers)
-            assert said.register is not None
             found[said.process] = said.register
-        return found
+        return {process: register for process, register in found.items() if register is not None}
 
     async def kill(self, name: str) -> None:
         await self.workers.pop(name).kill()
@@ -474,6 +473,25 @@ def test_while_one_word_is_under_way_only_the_newest_of_those_that_follow_is_sen
     run_in_virtual_time(whole())
 
 
+def test_who_has_left_says_nothing_more_and_waits_for_no_broker():
+    async def whole() -> None:
+        broker, metrics = MemoryBroker(CATALOGUE, VirtualClock()), Metrics()
+        outbox = MemoryOutbox(broker)
+        announcer = Announcer(outbox, "support.breakers", process="me", said=metrics.registers_said)
+        await announcer.leave([BREAKER])
+        announcer.announce(AnnounceRegister(BREAKER, Register()))
+        await asyncio.sleep(5)
+        [entry] = broker.topic("support.breakers").logs[0].read(0, 10)
+        assert entry.value is not None
+        assert entry.value.value is None
+        outbox.link.is_up = False
+        began = asyncio.get_running_loop().time()
+        await announcer.leave([BREAKER])
+        assert asyncio.get_running_loop().time() - began <= LEAVE_SECONDS
+
+    run_in_virtual_time(whole())
+
+
 def test_an_outage_leaves_no_old_words_behind_it(counted):
     async def whole() -> None:
         broker, metrics = MemoryBroker(CATALOGUE, VirtualClock()), Metrics()
@@ -503,3 +521,30 @@ async def test_after_a_long_outage_it_is_probed_when_its_longest_wait_is_over_an
         wait = max(register.word.open_seconds for register in fleet.registers().values())
         assert wait > 40
         await until(lambda: fleet.states() == {State.CLOSED: WORKERS}, wait + 10)
+
+
+@in_fleet()
+async def test_who_goes_in_order_takes_its_words_back_and_nobody_leaves_it_a_turn(fleet):
+    await fleet.start()
+    async with fleet.traffic():
+        fleet.failing = 0.9
+        await until(lambda: fleet.states() == {State.OPEN: WORKERS}, 60)
+        await asyncio.sleep(11)  # by then all have said so
+        fleet.failing, epoch = 0.0, fleet.epoch()
+        for name in list(fleet.workers)[1:]:
+            await fleet.workers.pop(name).stop()
+        assert set(fleet.registers()) == set(fleet.workers)
+        assert fleet.epoch() == epoch
+        [last] = fleet.workers.values()
+        assert last.runner.machine._endpoints[0].board._live(fleet.clock.monotonic()) == {}
+
+
+@in_fleet()
+async def test_the_last_one_that_knows_of_an_opening_leaves_its_word_behind(fleet):
+    await fleet.start(2)
+    async with fleet.traffic():
+        fleet.failing = 0.9
+        await until(lambda: fleet.epoch() > 0, 60)
+        for name in list(fleet.workers):
+            await fleet.workers.pop(name).stop()
+        assert fleet.epoch() > 0

@@ -10,7 +10,14 @@ from failsoft.policy.call_counts import BUCKETS, Counts
 from failsoft.policy.errors import MalformedRecord
 from failsoft.policy.register import Cause, Phase, Register, Word
 from failsoft.wire.control import CONTROL_TYPE, BreakerControl, decode_control, encode_control
-from failsoft.wire.register import REGISTER_BYTES, REGISTER_TYPE, LoggedRegister, decode_register, encode_register
+from failsoft.wire.register import (
+    REGISTER_BYTES,
+    REGISTER_TYPE,
+    LoggedRegister,
+    decode_register,
+    encode_deleted_register,
+    encode_register,
+)
 
 counts = st.builds(
     lambda calls, failed, slow: Counts(calls, min(failed, calls), min(slow, calls)),
@@ -47,7 +54,9 @@ def test_a_register_that_is_written_is_read_as_it_was(stage, tier, process, regi
 
 
 def test_a_deleted_register_says_whose_it_was():
-    assert decode_register(KEY, None, ()) == LoggedRegister("classify/full", "me", None)
+    gone = encode_deleted_register("classify/full", "me")
+    assert (gone.key, gone.value) == (KEY, None)
+    assert decode_register(gone.key, gone.value, gone.headers) == LoggedRegister("classify/full", "me", None)
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,10 @@ class StageMachine:
         """After DrainRequested: nothing runs and nothing is being published any more."""
         return self._is_draining and not self._calls and not self._work
 
+    def words_to_take_back(self, *, now: float) -> list[str]:
+        """Breakers on which this worker's register may be deleted, when it goes: others know as much."""
+        return [endpoint.name for endpoint in self._endpoints if endpoint.board.may_leave(now=now)]
+
     @property
     def awaits_commits(self) -> bool:
         """Whether it has to hear of each commit that the group takes."""

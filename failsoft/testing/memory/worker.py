@@ -82,6 +82,7 @@ class MemoryWorker:
     async def stop(self) -> None:
         """Finish what has begun, leave the group, close."""
         await self.runner.drain(DRAIN_SECONDS)
+        await self.breakers.leave(self.runner.words_to_take_back())
         await self.close()
 
     async def kill(self) -> None:
