@@ -1,0 +1,97 @@
+"""The pipeline of a shop's support: what each of its stages does, without a broker and without a model server."""
+
+from pathlib import Path
+
+import pytest
+
+from failsoft.catalogue import load, parse
+from failsoft.policy.outcome import Outcome, Reason
+from failsoft.testing import Answers, Fails, run_stage
+from workers.support import CORPUS, answer, nearest, pipeline, retrieve, with_words_of
+
+ROOT = Path(__file__).parents[2]
+LARGE, SMALL = Answers({"by": "large"}, after="200ms"), Answers({"by": "small"}, after="40ms")
+
+
+def asked(question: str) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": question}]}
+
+
+def test_its_catalogue_has_its_stages_and_differs_from_the_one_of_the_checkout_in_nothing_else():
+    own, shared = load(ROOT / "workers" / "support.topics.yaml"), load(ROOT / "topics.yaml")
+    pipeline.check(own)
+    assert own.classes == shared.classes
+    assert {kind: shared.topics[kind] for kind in own.topics} == dict(own.topics)
+
+
+@pytest.mark.parametrize(
+    ("question", "page"),
+    [
+        ("May I send back my shoes?", "Returns"),
+        ("Where is my parcel?", "Tracking"),
+        ("How long does delivery abroad take?", "Delivery times"),
+        ("I forgot my pasword", "Account"),
+        ("my devise is brokn, is there a waranty?", "Warranty"),
+        ("can I pay by invoice", "Payment"),
+    ],
+)
+def test_the_nearest_page_is_the_one_that_a_question_is_about_typing_errors_or_not(question, page):
+    assert nearest(question)[0].startswith(page)
+
+
+@pytest.mark.parametrize("question", ["what is the capital of France", "quantum chromodynamics", "", "?!"])
+def test_what_no_page_is_about_finds_none(question):
+    assert nearest(question) == []
+
+
+@pytest.mark.parametrize("page", CORPUS)
+def test_every_page_is_found_by_its_own_words(page):
+    assert nearest(page)[0] == with_words_of(page)[0] == page
+
+
+async def test_a_page_goes_before_the_question_and_where_the_search_fails_words_find_it():
+    async with run_stage(retrieve) as stage:
+        result = await stage.send(asked("can I pay by invoice"), request_class="interactive")
+        assert (result.tier, result.level) == ("vector-search", 1)
+        facts, question = result.body["messages"]
+        assert "Payment" in facts["content"]
+        assert question["content"] == "can I pay by invoice"
+        stage.replace("vector-search", Fails(500))
+        result = await stage.send(asked("can I pay by invoice?"), request_class="interactive")
+        assert (result.tier, result.level, result.reason) == ("keywords", 2, Reason.ENDPOINT_ERROR)
+
+
+@pytest.mark.parametrize("body", [{}, {"messages": []}, {"messages": "x"}, {"messages": [{"content": [1]}]}])
+async def test_a_request_without_a_question_is_invalid(body):
+    async with run_stage(retrieve) as stage:
+        result = await stage.send(body, request_class="interactive")
+    assert (result.outcome, result.reason) == (Outcome.INVALID, Reason.REQUEST_REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("documents", "tier", "level", "reason"),
+    [
+        (["Payment: …"], "large", 1, Reason.NONE),
+        ([], "small", 2, Reason.CONTEXT_INCOMPLETE),
+        ([""], "small", 2, Reason.CONTEXT_INCOMPLETE),
+        (None, "small", 2, Reason.CONTEXT_INCOMPLETE),
+    ],
+)
+async def test_without_pages_no_answer_is_of_level_1(documents, tier, level, reason):
+    async with run_stage(answer, endpoints={"large": LARGE, "small": SMALL}) as stage:
+        context = {"documents": documents}
+        result = await stage.send(asked("can I pay by invoice"), context=context, request_class="interactive")
+    assert (result.tier, result.level, result.reason) == (tier, level, reason)
+
+
+async def test_with_no_model_left_it_says_sorry():
+    async with run_stage(answer, endpoints={"large": Fails(500), "small": Fails(500)}) as stage:
+        result = await stage.send(asked("?"), context={"documents": ["x"]}, request_class="interactive")
+    assert (result.tier, result.level) == ("apology", 3)
+
+
+def test_the_stages_say_what_follows():
+    later = retrieve.settings(parse((ROOT / "workers" / "support.topics.yaml").read_text())).later
+    assert [(stage.name, stage.expected_seconds) for stage in later] == [("answer", 0.2)]
+    assert later[0].at_once is not None
+    assert later[0].at_once.name == "apology"
