@@ -25,7 +25,7 @@ from typing import Any
 from failsoft import Call, Constant, Context, OpenAICompatible, Output, Pipeline, RequestRefused, nonempty
 
 CORPUS = (
-    "Returns: goods may be sent back within 30 days of delivery, unused and in their box, with the label in the parcel.",
+    "Returns: you may send goods back within 30 days of delivery, unused and in their box, with the label in the parcel.",
     "Refunds: the money comes back to the card or account that paid, within five working days after the parcel has reached us.",
     "Delivery times: parcels within the country arrive in two working days, parcels abroad in five to eight.",
     "Delivery costs: shipping is free above 50 euros; below that it is 4.90 euros, and 12 euros abroad.",
