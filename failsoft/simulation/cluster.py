@@ -26,10 +26,17 @@ PRODUCER_RETRY_SECONDS = 0.25
 
 
 class Sent(NamedTuple):
-    """One request as its record says it."""
+    """One request as its record says it.
+
+    Attributes:
+        ask: what is asked.
+        stamp: on its deadline.
+        is_empty: what earlier stages should have gathered is said to be there, and is not.
+    """
 
     ask: Ask
     stamp: Stamp
+    is_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,8 @@ class Cluster:
     ) -> None:
         self.outages = 0
         """How many outages are on: while there is one, the broker answers nobody."""
+        self.silences = 0
+        """How many silences are on: while there is one, earlier stages gather nothing, and do not say so."""
         self.partitions = partitions
         self.classes = tuple(classes)
         self.logs: Mapping[Partition, Log[Sent]] = {
@@ -120,7 +129,7 @@ class Cluster:
     def produce(self, ask: Ask, producer_skew_seconds: float = 0.0) -> None:
         """Append a request, in the order of asking, or as soon as the broker is up; once it is in the log it is accepted."""
         stamp = Stamp(budget_seconds=ask.budget_seconds, sent_at=EPOCH + ask.at + producer_skew_seconds)
-        self._unsent.append(Sent(ask, stamp))
+        self._unsent.append(Sent(ask, stamp, is_empty=self.silences > 0))
         if len(self._unsent) == 1:
             self._send()
 

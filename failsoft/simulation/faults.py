@@ -101,6 +101,22 @@ class BrokerDown:
 
 
 @dataclass(frozen=True, slots=True)
+class SilentRetrieval:
+    """What is to gather the context of requests returns nothing, and no error: they come with parts that are empty."""
+
+    begins_at: float
+    seconds: float
+
+    def begin(self, scene: Scene) -> None:
+        """Let it begin."""
+        scene.cluster.silences += 1
+
+    def end(self, scene: Scene) -> None:
+        """Let it end."""
+        scene.cluster.silences -= 1
+
+
+@dataclass(frozen=True, slots=True)
 class Crash:
     """A host's process is killed, at once or at the so-manieth step from then on; another is started when the time is over."""
 
@@ -167,7 +183,7 @@ class KillCaller:
         """The host starts its next process by itself."""
 
 
-Fault = ModelFault | BadWay | CutOff | BrokerDown | Crash | Freeze | Drain | KillCaller
+Fault = ModelFault | BadWay | CutOff | BrokerDown | SilentRetrieval | Crash | Freeze | Drain | KillCaller
 
 
 def flapping(

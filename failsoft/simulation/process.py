@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from failsoft.policy.actions import AnnounceRegister, Commit, Publish
 from failsoft.policy.clock_offset import ClockOffset
+from failsoft.policy.context import Completeness, Found
 from failsoft.policy.events import (
     Arrived,
     Assigned,
@@ -75,6 +76,7 @@ class Process:
     ) -> None:
         self.shell = Shell(engine, settings, models, owner=self, watches=watches, name=name)
         self.clock_offset = ClockOffset()
+        self._parts = settings.parts
         self.is_draining = False
         self._cluster = cluster
         self._link = link
@@ -169,9 +171,16 @@ class Process:
             appended_at=entry.appended_at,
             received_at=self._wall(),
             clock_offset=self.clock_offset.seconds,
-            key=sent.ask.key,
+            key=f"{sent.ask.key}, of nothing" if sent.is_empty and sent.ask.key else sent.ask.key,
             tenant=str(sent.ask.tenant),
+            context=self._context(sent),
         )
+
+    def _context(self, sent: Sent) -> Completeness | None:
+        if not self._parts:
+            return None
+        found = Found.EMPTY if sent.is_empty else Found.PRESENT
+        return Completeness(dict.fromkeys(self._parts, found), frozenset(self._parts))
 
     def _send(self, action: Publish, held: Held, sent_at: float) -> None:
         """One attempt reaches the broker; the process may die right after it."""

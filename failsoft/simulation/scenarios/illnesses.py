@@ -1,4 +1,4 @@
-"""Scenarios of sick models: slow, wide, failing, busy, hanging, and back again."""
+"""Scenarios of sick models: slow, wide, failing, busy, hanging, and back again; and of one that is well and is told nothing."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from failsoft.simulation.expectations import (
     value,
     waste,
 )
-from failsoft.simulation.faults import KillCaller, ModelFault, flapping
+from failsoft.simulation.faults import KillCaller, ModelFault, SilentRetrieval, flapping
 from failsoft.simulation.scenarios.reference import (
     BATCH,
     FULL,
@@ -24,6 +24,7 @@ from failsoft.simulation.scenarios.reference import (
     STANDARD,
     Scenario,
     burning,
+    grounded,
     mixed,
     reference,
 )
@@ -45,6 +46,20 @@ ILLNESS_SCENARIOS: tuple[Scenario, ...] = (
         "the full model's 99th percentile triples while its median stays",
         reference(ModelFault(10, 20, FULL, Condition(widen=3.0)), load=0.8, seconds=40),
         (in_time(), full(at_least=0.97), waste(0.05)),
+    ),
+    Scenario(
+        "silent-retrieval",
+        "for 20 s requests come without the documents that the full model needs, and nothing says so",
+        grounded(reference(SilentRetrieval(10, 20), seconds=45)),
+        (
+            in_time(),
+            full(at_least=0.97, since=0, until=10),
+            level(1, 0.0, since=10, until=30),
+            level(3, 0.0),
+            full(at_least=0.97, since=30),
+            calls_each(FULL, 0.0, since=12, until=30),
+            tail(INTERACTIVE, 0.3, since=10, until=30),
+        ),
     ),
     Scenario(
         "outage",

@@ -15,6 +15,7 @@ INTERACTIVE, STANDARD, BATCH = "interactive", "standard", "batch"
 FULL, SMALL, CANNED = "full", "small", "canned"
 FULL_LAW, SMALL_LAW = Lognormal(0.2), Lognormal(0.04)
 FULL_SLOTS, SMALL_SLOTS = 16, 32
+DOCUMENTS = "documents"
 SCARCE_SLOTS = 2
 """Of a small model that is no way out of an overload: two thirds of the full one's rate."""
 CAPACITY = FULL_SLOTS / FULL_LAW.mean_seconds
@@ -59,6 +60,13 @@ def phases(*loads: tuple[float, float, float]) -> tuple[Phase, ...]:
 def reference(*faults: Fault, load: float = 0.7, seconds: float = 40.0) -> Plan:
     """The reference stage under an even load."""
     return Plan(SETTINGS, MODELS, phases((load, 0, seconds)), MIX, faults=faults)
+
+
+def grounded(plan: Plan) -> Plan:
+    """The same, but the full model cannot do without the documents that an earlier stage has found."""
+    full, *others = plan.settings.tiers
+    needing = replace(full, needs=frozenset({DOCUMENTS}))
+    return replace(plan, settings=replace(plan.settings, tiers=(needing, *others), parts=(DOCUMENTS,)))
 
 
 def burning(plan: Plan) -> Plan:
