@@ -10,7 +10,8 @@ the broker's append time (topics use LogAppendTime), which everybody sees::
 
 If ``appended_at`` and ``sent_at`` differ by more than 60 s, one of the two clocks is wrong and the transit cannot be known:
 it is taken as 0 and the stamp counts as suspect (userver's threshold). Below that a sender's clock that is behind looks like
-a slow transit, and can cost a request up to that minute; never more.
+a slow transit, and can cost a request up to that minute; never more. Between stages nothing is suspect: a worker stamps by the
+broker's clock, which it measures, and what it could not send for minutes, because no broker was there, has lost those minutes.
 
 The sender's words, best first: ``budgetms`` with ``sentat`` (every sender of ours), ``ce_expirytime`` with ``ce_time``,
 ``ce_expirytime`` alone (read on the broker's clock), ``timeout-ms`` counted from the append time, the class's default.
@@ -37,12 +38,14 @@ class Stamp(NamedTuple):
         sent_at: when that was, on the sender's clock (``sentat``; else ``ce_time``).
         expires_at: absolute end, on the sender's clock (``ce_expirytime``).
         timeout_seconds: relative end, from the append time (``timeout-ms``).
+        is_by_broker: ``sent_at`` is on the broker's clock, as near as a worker of an earlier stage knows that.
     """
 
     budget_seconds: float | None = None
     sent_at: float | None = None
     expires_at: float | None = None
     timeout_seconds: float | None = None
+    is_by_broker: bool = False
 
 
 class Granted(NamedTuple):
@@ -80,7 +83,7 @@ def grant(
     """
     said, sent_at = _said(stamp, appended_at, default_seconds)
     budget = min(said, maximum_seconds)
-    is_suspect = abs(appended_at - sent_at) > SUSPECT_SECONDS
+    is_suspect = not stamp.is_by_broker and abs(appended_at - sent_at) > SUSPECT_SECONDS
     transit = 0.0 if is_suspect else min(max(appended_at - sent_at, 0.0), max(budget, 0.0))
     queue = max(0.0, received_at + clock_offset - appended_at)
     return Granted(budget, budget - transit - queue, is_suspect)

@@ -30,13 +30,13 @@ class Forwarder:
     Args:
         stage: whose answers are handed on.
         successor: who takes them.
-        wall: this host's wall clock, epoch seconds.
+        broker_clock: the broker's clock, as near as it is known, epoch seconds: the next stage goes by nobody else's.
     """
 
-    def __init__(self, stage: Stage, successor: Stage, *, wall: Callable[[], float]) -> None:
+    def __init__(self, stage: Stage, successor: Stage, *, broker_clock: Callable[[], float]) -> None:
         self._stage = stage
         self._successor = successor
-        self._wall = wall
+        self._broker_clock = broker_clock
 
     def topic(self, request_class: ClassName) -> str:
         """Where requests of a class go: a class stays what it is."""
@@ -54,7 +54,7 @@ class Forwarder:
         Raises:
             MalformedRecord: the next stage would refuse it; names the field.
         """
-        now = self._wall()
+        now = self._broker_clock()
         envelope = held.envelope
         if ending.tier is not None and ending.level is not None:
             step = Step(

@@ -119,7 +119,7 @@ class StageRunner:
             reply_topics=frozenset(catalogue.reply_topics),
             clock=clock,
             refused=lambda kind: metrics.records_refused.labels(stage.name, kind.value).inc(),
-            forwarders=_forwarders(stage, clock),
+            forwarders=_forwarders(stage, lambda: clock.wall() + outbox.clock_offset.seconds),
         )
         self._answer_log: AnswerLog | None = None
         self._heard: Output | None = None
@@ -471,7 +471,9 @@ class StageRunner:
         self.feed(Tick())
 
 
-def _forwarders(stage: Stage, clock: Clock) -> Mapping[str, Forwarder]:
+def _forwarders(stage: Stage, broker_clock: Callable[[], float]) -> Mapping[str, Forwarder]:
     """Who writes what goes on, by the stage that answered: this one, or the next where that is not asked."""
     following = [each for each in (stage, stage.successor) if each is not None and each.successor is not None]
-    return {each.name: Forwarder(each, each.successor, wall=clock.wall) for each in following if each.successor}
+    return {
+        each.name: Forwarder(each, each.successor, broker_clock=broker_clock) for each in following if each.successor
+    }

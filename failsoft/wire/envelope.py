@@ -95,7 +95,7 @@ def decode_headers(
         identity=Identity.said(attributes, topic=topic, partition=partition, offset=offset),
         type=attributes.text("ce_type") or REQUEST_TYPE,
         time_at=attributes.instant("ce_time"),
-        stamp=_stamp(attributes),
+        stamp=_stamp(attributes, is_by_broker=is_between),
         tenant=attributes.text("ce_tenant"),
         floor=attributes.integer("ce_floor", least=1, most=3),
         max_stale_seconds=attributes.integer("ce_maxstale"),
@@ -196,11 +196,11 @@ def _check_media_type(content_type: str) -> None:
         raise MalformedRecord("content-type", "JSON is read as UTF-8 only")
 
 
-def _stamp(attributes: Attributes) -> Stamp:
+def _stamp(attributes: Attributes, *, is_by_broker: bool) -> Stamp:
     """Take the time of the event for the time of sending only where an absolute end is all that is said."""
     budget_seconds = attributes.seconds("ce_budgetms", least=-INTEGER_MAX)
     expires_at = attributes.instant("ce_expirytime")
     sent_at = attributes.instant("ce_sentat")
     if sent_at is None and budget_seconds is None and expires_at is not None:
         sent_at = attributes.instant("ce_time")
-    return Stamp(budget_seconds, sent_at, expires_at, attributes.seconds("timeout-ms"))
+    return Stamp(budget_seconds, sent_at, expires_at, attributes.seconds("timeout-ms"), is_by_broker)

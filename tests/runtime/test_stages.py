@@ -188,6 +188,37 @@ def test_a_record_is_not_done_before_the_next_stage_has_it():
     run(main)
 
 
+@pytest.mark.parametrize("away_seconds", [30.0, 70.0, 200.0])
+def test_minutes_without_a_broker_between_two_stages_are_no_gift(away_seconds):
+    remaining = []
+
+    async def looks(call: Call) -> Output:
+        remaining.append(call.remaining_seconds())
+        return await hangs(call)
+
+    async def main() -> None:
+        site = Site(finds, looks)
+        first, _ = await site.start()
+        site.send(budget_seconds=59.0)
+        await asyncio.sleep(0.05)
+        first.link.is_up = False
+        await asyncio.sleep(away_seconds)
+        first.link.is_up = True
+        await asyncio.sleep(2.0)
+        (record,) = site.records("support.answer.interactive")
+        envelope = decode_headers(record.headers, topic="t", partition=0, offset=0, is_between=True)
+        assert envelope.stamp.budget_seconds == pytest.approx(58.9, abs=0.1)
+        if away_seconds < 59.0:
+            assert remaining
+            assert remaining[0] <= 59.0 - away_seconds
+        else:
+            assert not remaining
+            assert [result.outcome for result in site.results()] == [Outcome.EXPIRED]
+        await site.stop()
+
+    run(main)
+
+
 @pytest.mark.parametrize(
     ("tier", "outcome", "reason"),
     [
