@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 
 from failsoft.policy.errors import ConfigurationError
+from tests.mutants.contexts import CONTEXTS
 from tests.mutants.failovers import FAILOVERS
 from tests.mutants.mutant import Mutant
 from tests.mutants.policies import POLICIES
 from tests.mutants.shells import SHELLS
 from tests.mutants.trial import ROOT, trial
 
-ALL = (*POLICIES, *SHELLS, *FAILOVERS)
+ALL = (*POLICIES, *CONTEXTS, *SHELLS, *FAILOVERS)
 CAUGHT = Mutant(
     "has a short hour",
     "failsoft/policy/durations.py",
