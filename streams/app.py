@@ -5,6 +5,10 @@ is in it already. What a model holds is read back from its own compacted topic w
 roll-up is read (``on_rebalance_complete``: in ``on_partitions_assigned`` roll-ups come first). A roll-up that cannot be read is
 counted and left out. Any other error ends the process: whoever started it starts it again, and nothing is lost by that.
 
+Faust may pass over records that it has fetched: while a rebalance ended, sixty were seen to be dropped without a word, and what
+came after them was counted. So each roll-up has to follow the one before it, the first of them what the group has committed;
+else the process ends before it counts, and whoever comes next reads them.
+
 A member that was frozen may publish what its successor has passed long ago. The successor says everything that is still open
 again every ten seconds; whoever was frozen for longer than that can heal ends itself.
 """
@@ -16,10 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import structlog
-from faust.types import EventT
+from faust.types import TP, EventT
 
 from failsoft.catalogue import pipeline_topic, streams_group_name
 from failsoft.kafka import Connection, View, ViewRecord, cluster_is_whole
+from failsoft.kafka.operations import committed
 from failsoft.policy.degradation import CELL_SECONDS
 from failsoft.policy.errors import EnvironmentFailure, MalformedRecord
 from failsoft.policy.rollup import RollUp
@@ -45,6 +50,10 @@ STUCK_SECONDS = 60.0
 """As long as a worker is given before a part of it is rebuilt."""
 STUCK_EXIT_CODE = 5
 """As of ``failsoft worker``."""
+
+
+class RollUpsMissing(Exception):  # noqa: N818 - they are
+    """Roll-ups were passed over; they are still there to be read."""
 
 
 class Model(Protocol):
@@ -94,10 +103,12 @@ class App:
         self._model = new_model()
         self._metrics = metrics
         self._pending: list[EventT[bytes]] = []
+        self._next: dict[int, int] = {}
+        """Partition -> the offset that has to come next."""
         self._publishing = asyncio.Lock()
         self._rounds = 0
-        self._published_at = time.monotonic()
-        self._reading = Reading(now=self._published_at)
+        self._published_at: float | None = None
+        self._reading = Reading(now=time.monotonic())
         self._target_topic = self._topic(self._target)
         self._wire()
 
@@ -141,6 +152,7 @@ class App:
     def take(self, event: EventT[bytes]) -> None:
         """Add a roll-up to the model, if it is one."""
         message = event.message
+        self._require_next(message.partition, message.offset)
         self._pending.append(event)
         try:
             rollup = decode_rollup(message.value, _headers(message.headers))
@@ -152,6 +164,13 @@ class App:
             place = {"partition": message.partition, "offset": message.offset}
             self._model.fold(rollup, appended_at=message.timestamp, **place)
             self._metrics.folded.inc()
+
+    def _require_next(self, partition: int, offset: int) -> None:
+        """End before a roll-up is counted that does not follow the last one; one that comes again is none the worse for that."""
+        expected = self._next.get(partition, offset)
+        if offset > expected:
+            raise RollUpsMissing(f"{self._source}-{partition}: {offset} came, and {expected} did not")
+        self._next[partition] = offset + 1
 
     async def publish(self) -> None:
         """Publish what has changed, then acknowledge the roll-ups that have changed it."""
@@ -182,8 +201,17 @@ class App:
             self._pending, model = [], self._new_model()
             if partitions:
                 await self._read_back(model, partitions)
+                self._next = await self._first_offsets(partitions)
             self._model, self.is_assigned = model, True
             log.info("assigned", topic=self._source, partitions=sorted(partitions))
+
+    async def _first_offsets(self, partitions: frozenset[int]) -> dict[int, int]:
+        """Where reading has to begin: what the group has committed, or what retention has left."""
+        places = [TP(self._source, number) for number in partitions]
+        begins = await self.faust.consumer.earliest_offsets(*places)
+        done = await committed(self._connection, self.faust.conf.id)
+        offsets = {number: known.offset for (topic, number), known in done.items() if topic == self._source}
+        return {place.partition: max(begins[place], offsets.get(place.partition, 0)) for place in places}
 
     async def _read_back(self, model: Model, partitions: frozenset[int]) -> None:
         def take(records: Sequence[ViewRecord]) -> None:
@@ -202,8 +230,10 @@ class App:
             await view.stop()
 
     def require_awake(self, now: float) -> None:
-        """End a process that was frozen for so long that nobody would mend what it publishes now."""
-        if not self._publishing.locked() and now - self._published_at > FROZEN_SECONDS:
+        """End a process that was frozen for so long that nobody would mend what it publishes now. One that waits was not."""
+        if self._published_at is None or self._publishing.locked():
+            return
+        if now - self._published_at > FROZEN_SECONDS:
             raise EnvironmentFailure(f"stood still for {now - self._published_at:.0f} s; others may have gone on")
 
     async def look(self, now: float) -> None:

@@ -162,10 +162,12 @@ class Site:
         return dict(decode_fleet_profile(record.value) for record in records.values())
 
     async def all_is_counted(self) -> None:
-        """Wait until the ledger counts as many as were told; never more."""
+        """Wait until the ledger counts as many as were told; never more. An app that ends with an error is started again."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while (found := await self.ledger()) != self.told:
                 assert not found - self.told, f"counted twice: {found - self.told}"
+                if self.apps[-1].process.returncode == 1:
+                    await self.start("degradation")
                 await asyncio.sleep(0.5)
 
 

@@ -1,6 +1,7 @@
 """The app round a model, without a broker: what is acknowledged, and when it had better end."""
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.streams.site import SERVED, has_faust
 if not has_faust():
     pytest.skip("the extra `streams` is not installed", allow_module_level=True)
 
-from streams.app import FROZEN_SECONDS, REPEAT_ROUNDS, App
+from streams.app import FROZEN_SECONDS, REPEAT_ROUNDS, App, RollUpsMissing
 from streams.metrics import Metrics
 
 
@@ -83,6 +84,12 @@ def an_event(offset: int) -> Any:
     return Event(offset, record.value or b"", tuple(record.headers))
 
 
+async def published_at(app: App) -> float:
+    await app.publish()
+    assert app._published_at is not None
+    return app._published_at
+
+
 async def test_a_rollup_is_acknowledged_when_what_it_has_changed_is_and_not_before(tmp_path):
     app, target = an_app(tmp_path)
     event, later = an_event(1), an_event(2)
@@ -121,6 +128,25 @@ async def test_what_is_no_rollup_is_acknowledged_with_the_rest(tmp_path):
     assert app._metrics.malformed._value.get() == 1
 
 
+async def test_a_rollup_that_does_not_follow_the_last_one_ends_the_app_before_it_counts(tmp_path):
+    app, target = an_app(tmp_path)
+    target.answer.set_result(None)
+    app.take(an_event(1))
+    app.take(an_event(2))
+    late = an_event(4)
+    with pytest.raises(RollUpsMissing, match=r"shop\.outcomes-0: 4 came, and 3 did not"):
+        app.take(late)
+    await app.publish()
+    assert target.sent == [b"0-1", b"0-2"]
+    assert not late.is_acknowledged
+
+
+async def test_a_rollup_that_comes_again_is_taken_and_the_next_has_to_follow_it(tmp_path):
+    app, _ = an_app(tmp_path)
+    for offset in (1, 2, 1, 2, 3):
+        app.take(an_event(offset))
+
+
 async def test_what_is_open_is_said_again_every_few_rounds(tmp_path):
     app, target = an_app(tmp_path)
     target.answer.set_result(None)
@@ -131,20 +157,21 @@ async def test_what_is_open_is_said_again_every_few_rounds(tmp_path):
 
 
 async def test_an_app_that_was_frozen_for_longer_than_others_would_mend_ends(tmp_path):
-    app, target = an_app(tmp_path)
-    target.answer.set_result(None)
-    await app.publish()
-    app.require_awake(app._published_at + FROZEN_SECONDS - 1)
+    app, _ = an_app(tmp_path)
+    app.require_awake(time.monotonic() + 10 * FROZEN_SECONDS)  # it has not begun
+    at = await published_at(app)
+    app.require_awake(at + FROZEN_SECONDS - 1)
     with pytest.raises(EnvironmentFailure, match="stood still for 61 s"):
-        app.require_awake(app._published_at + FROZEN_SECONDS + 1)
+        app.require_awake(at + FROZEN_SECONDS + 1)
 
 
 async def test_one_that_only_waits_for_its_broker_goes_on(tmp_path):
     app, target = an_app(tmp_path)
+    at = await published_at(app)
     app.take(an_event(1))
     publishing = asyncio.create_task(app.publish())
     await asyncio.sleep(0)
-    app.require_awake(app._published_at + 10 * FROZEN_SECONDS)
+    app.require_awake(at + 10 * FROZEN_SECONDS)
     target.answer.set_result(None)
     await publishing
 
