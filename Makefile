@@ -55,7 +55,7 @@ schemas: .venv/.installed ## write schemas/ and docs/state-machines.md anew from
 	$(BIN)/python docs/state_machines.py --write
 
 lock: .venv/.installed ## compile requirements/dev.lock anew: versions and hashes, no addresses
-	$(BIN)/uv pip compile -q pyproject.toml --extra demo --extra broker --group dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile -q pyproject.toml --extra demo --extra broker --extra streams --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	  --custom-compile-command "make lock" -o requirements/dev.lock
 
