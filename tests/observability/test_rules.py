@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from failsoft.policy.answers import AnswersConfig
-from failsoft.policy.settings import StageSettings, TierSettings
+from failsoft.policy.settings import LaterStage, StageSettings, TierSettings
 from failsoft.policy.stage import GateName, StageMachine
 from failsoft.runtime.metrics import Metrics
 from tests.policy.driver import APOLOGY, CLASSES, SMALL
@@ -38,7 +38,12 @@ def exposed() -> dict[str, dict[str, set[str]]]:
     large = TierSettings("large", 1, limit=4, expected_seconds=0.2, target_seconds=1.0)
     cached = TierSettings("cached", 3, limit=None, is_cached=True)
     settings = StageSettings(
-        "answer", (large, SMALL, cached, APOLOGY), CLASSES, answers=AnswersConfig(), parts=("documents",)
+        "answer",
+        (large, SMALL, cached, APOLOGY),
+        CLASSES,
+        answers=AnswersConfig(),
+        parts=("documents",),
+        later=(LaterStage("check"),),
     )
     metrics = Metrics()
     metrics.declare(settings, StageMachine(settings))

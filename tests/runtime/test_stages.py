@@ -461,6 +461,11 @@ def test_the_time_that_the_next_stage_takes_is_kept_back_from_the_calls_before_i
         await asyncio.sleep(20.0)
         reserved = site.workers[0].runner.machine.reserved_seconds
         assert reserved == pytest.approx(1.05, rel=0.03)
+        shown = site.workers[0].metrics.registry.get_sample_value
+        assert shown("failsoft_reserved_seconds", {"stage": "retrieve"}) == reserved
+        assert shown("failsoft_next_stage_state", {"stage": "retrieve", "state": "closed"}) == 1
+        assert shown("failsoft_next_stage_state", {"stage": "retrieve", "state": "open"}) == 0
+        assert shown("failsoft_reserved_seconds", {"stage": "answer"}) is None
         site.send(budget_seconds=1.45)
         await asyncio.sleep(3.0)
         assert windows[-1] <= 1.45 - reserved

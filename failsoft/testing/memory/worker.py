@@ -34,7 +34,7 @@ class MemoryWorker:
         self.outbox = MemoryOutbox(broker, link=self.link)
         self._broker = broker
         self._views: list[MemoryView] = []
-        metrics = Metrics()
+        self.metrics = metrics = Metrics()
         self.breakers = BreakerSharing(
             stage.pipeline,
             stages=[stage.name],
