@@ -45,8 +45,8 @@ endpoint: work/large
 from: eu
 to: us
 canary: canaries.jsonl
-before: {{reachable: true, breakers: closed, agreement: 100%, p95: 2s, capacity: 8}}
-during: {{breakers: closed, agreement: 100%, p95: 2s, served: 99%, arrived: 50%}}
+before: {{reachable: true, breakers: closed, agreement: 100%, p95: 10s, capacity: 8}}
+during: {{breakers: closed, agreement: 100%, p95: 10s, served: 99%, arrived: 50%}}
 steps:
   - {{share: 1%, hold: 2s}}
   - {{share: 10%, hold: 2s}}

@@ -73,7 +73,8 @@ async def test_a_region_that_fails_is_left_along_the_drilled_path_and_one_that_f
 ):
     monkeypatch.chdir(tmp_path)
     async with scene(kafka_bootstrap, tmp_path) as made:
-        assert (await made.command("drill"))[0] == 0
+        code, said = await made.command("drill")
+        assert code == 0, said
 
         # The target fails at 10 %: what has gone over comes back by itself.
         code, said = await made.command("execute", on_line=lambda line: breaks_at(line, made))
@@ -105,7 +106,8 @@ async def test_a_command_that_is_killed_is_carried_on_or_taken_back(
     kill_at, then, share = kill
     monkeypatch.chdir(tmp_path)
     async with scene(kafka_bootstrap, tmp_path) as made:
-        assert (await made.command("drill"))[0] == 0
+        code, said = await made.command("drill")
+        assert code == 0, said
         code, said = await made.command("execute", "--by", "ann", kill_at=kill_at)
         assert code == -9, said
         code, said = await made.command("execute", "--by", "bob", "--force", "--why", "mine")
