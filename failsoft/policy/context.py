@@ -24,7 +24,8 @@ Level 1 means the full model with *complete* context: without it the answer may 
 optional part changes no level; the result says that it was not there.
 
 The values are bodies and stay in the shell: it examines them, and the machine gets the ``Completeness``. Ages are by the wall
-clock, since parts come from other machines: some seconds of skew do not matter against ages of minutes.
+clock, since parts come from other machines: some seconds of skew do not matter against ages of minutes. Parts are examined when
+their request comes in, and go on ageing while it waits: an answer given when one has become too old is not level 1 either.
 
 Source: research/algorithms.md §11; the paper's "preprocessing drops context", "the vector database returns stale indices".
 """
@@ -32,7 +33,7 @@ Source: research/algorithms.md §11; the paper's "preprocessing drops context", 
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -87,11 +88,23 @@ class Completeness:
         parts: name -> what it turned out to be, in the order of declaration, required ones first.
         required: the names of those without which the context is not complete.
         problems: name -> what is wrong with an empty one, for people.
+        stale_from: name -> after which instant, epoch seconds, one that is present will be too old.
     """
 
     parts: Mapping[str, Found]
     required: frozenset[str] = frozenset()
     problems: Mapping[str, str] = field(default_factory=dict)
+    stale_from: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def complete_until(self) -> float:
+        """After which instant a required part will be too old, epoch seconds; infinite if never."""
+        return min((at for name, at in self.stale_from.items() if name in self.required), default=math.inf)
+
+    def at(self, wall_now: float) -> "Completeness":
+        """What it has come to by then: parts age while their request waits."""
+        aged = {name: Found.STALE for name, at in self.stale_from.items() if at < wall_now}
+        return replace(self, parts={**self.parts, **aged}) if aged else self
 
     @property
     def is_complete(self) -> bool:
@@ -183,14 +196,21 @@ class Context:
             parts: as they came.
             wall_now: this host's wall clock, epoch seconds.
         """
-        found, problems = {}, {}
+        found, problems, stale_from = {}, {}, {}
         for name, check in self._checks.items():
             part = parts.get(name)
             problem = None if part is None or part.state == Found.MISSING else _problem(check, part.value)
             if problem is not None:
                 problems[name] = problem
             found[name] = Found.EMPTY if problem is not None else self._state(name, part, wall_now)
-        return Completeness(found, self._required, problems)
+            if (
+                part is not None
+                and part.produced_at is not None
+                and found[name] is Found.PRESENT
+                and name in self._max_age
+            ):
+                stale_from[name] = part.produced_at + self._max_age[name]
+        return Completeness(found, self._required, problems, stale_from)
 
     def _state(self, name: str, part: Part | None, wall_now: float) -> Found:
         if part is None:

@@ -1,8 +1,9 @@
 """What a decision may look at of a request. The body never enters the machine; the shell keeps it under the record's name."""
 
+import math
 from typing import NamedTuple
 
-from failsoft.policy.levels import FULL_LEVEL
+from failsoft.policy.levels import FULL_LEVEL, REDUCED_LEVEL
 from failsoft.policy.outcome import Reason
 
 ClassName = str
@@ -61,6 +62,7 @@ class Request(NamedTuple):
         max_stale_seconds: how far past its freshness an answer of the past may be; None: as far as the stage allows.
         tenant: whose it is.
         reach: what its context leaves of the stage; None: all of it.
+        complete_until: after which instant a required part of its context is too old, monotonic seconds.
     """
 
     record: RecordId
@@ -74,6 +76,7 @@ class Request(NamedTuple):
     max_stale_seconds: float | None = None
     tenant: str = ""
     reach: Reach | None = None
+    complete_until: float = math.inf
 
     @classmethod
     def unreadable(cls, record: RecordId, assignment: int, size_bytes: int, *, now: float) -> "Request":
@@ -90,8 +93,10 @@ class Request(NamedTuple):
         """Why it will not be level 1, as far as that is known on arrival."""
         return Reason.NONE if self.reach is None or self.reach.has_full_tier else Reason.CONTEXT_INCOMPLETE
 
-    def level(self, level: int) -> int:
+    def level(self, level: int, *, now: float) -> int:
         """At which level an answer of this level serves it."""
+        if now > self.complete_until:
+            level = max(level, REDUCED_LEVEL)
         return level if self.reach is None else max(level, self.reach.best_level)
 
     @property

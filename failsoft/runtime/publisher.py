@@ -179,7 +179,7 @@ class Publisher:
         if held.malformed is not None:
             message = str(held.malformed)
         if held.context is not None and ending.reason is Reason.CONTEXT_INCOMPLETE:
-            message = f"{message}: {held.context}"
+            message = f"{message}: {held.context.at(self._clock.wall())}"
         try:
             record = self._encoded(
                 held,
@@ -222,7 +222,7 @@ class Publisher:
             coalesced_with=None
             if shared_with is None or shared_with == held.envelope.identity
             else result_id(shared_with),
-            context_state=None if held.context is None else str(held.context),
+            context_state=None if held.context is None else str(held.context.at(self._clock.wall())),
             stage=ending.stage or self._stage,
         )
 

@@ -169,6 +169,14 @@ async def test_the_same_documents_when_they_are_old_share_no_call_with_those_tha
     assert aged.executions == 1
 
 
+async def test_documents_that_become_too_old_while_they_wait_are_found_stale_in_the_result():
+    async with run_stage(a_stage(), endpoints={"large": Answers({}, after="200ms")}) as stage:
+        parts = {**WHOLE, "documents": ContextPart(WHOLE["documents"], produced_at=stage.wall_now - 3_599.9)}
+        result = await stage.send(ASKED, context=parts, request_class="batch")
+    assert (result.tier, result.level, result.reason) == ("large", 2, "context_incomplete")
+    assert result.context_state == "documents=stale"
+
+
 async def test_what_nobody_has_declared_is_handed_on_unless_it_is_missing():
     stage = Pipeline("support").stage("answer")
     stage.tier("large")(model)

@@ -72,7 +72,7 @@ CONTEXTS = (
     Mutant(
         "does not say what was found of the context",
         "failsoft/runtime/publisher.py",
-        "context_state=None if held.context is None else str(held.context),",
+        "context_state=None if held.context is None else str(held.context.at(self._clock.wall())),",
         "context_state=None,",
         (f"{DAMAGED}::test_several_parts_that_are_gone_leave_what_needs_none_of_them",),
     ),

@@ -14,7 +14,7 @@ from failsoft.policy.events import RouteSeen, Verdict
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.routing import Route
 from failsoft.policy.settings import StageSettings, TierSettings
-from tests.policy.driver import APOLOGY, CLASSES, Driver, stage
+from tests.policy.driver import APOLOGY, CLASSES, EPOCH, Driver, stage
 
 LARGE = TierSettings("large", 1, limit=1, expected_seconds=0.2, needs=frozenset({"documents"}))
 SMALL = TierSettings("small", 2, limit=1, expected_seconds=0.04)
@@ -138,6 +138,19 @@ def test_equal_requests_with_equal_contexts_share_a_call_and_its_answer_at_the_l
     ] * 3
     assert driver.ending(later).reason is Reason.CONTEXT_INCOMPLETE
     assert driver.ending(later).executions == 0
+
+
+def test_a_part_that_becomes_too_old_while_its_request_waits_is_no_ground_for_level_1():
+    driver = Driver(settings())
+    whole = Completeness(dict.fromkeys(PARTS, Found.PRESENT), REQUIRED, {}, {"documents": EPOCH + driver.now + 5.0})
+    busy = driver.keep_busy("large")
+    waits, strict = (driver.arrive("batch", budget=600, floor=floor, context=whole) for floor in (None, 1))
+    driver.wait(6.0)
+    assert driver.ending(strict).outcome is not Outcome.OK
+    driver.finish(busy)
+    driver.finish(waits)
+    assert (driver.ending(waits).tier, driver.ending(waits).level) == ("large", 2)
+    assert driver.ending(waits).reason is Reason.CONTEXT_INCOMPLETE
 
 
 def test_a_moved_route_takes_along_those_who_wait_beside():

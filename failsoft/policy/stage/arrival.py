@@ -5,9 +5,11 @@ can ask for more than its class and not for less. One that asks for more waits f
 tiers that would have served it by then, and what it holds up waits behind it.
 
 Its *reach* is what its context leaves of the stage: the model tiers that need no part of it that cannot be used, and, where a
-required part is not as it should be, no answer above level 2 (:mod:`failsoft.policy.context`).
+required part is not as it should be, no answer above level 2 (:mod:`failsoft.policy.context`). One that accepts level 1 only
+waits no longer than its required parts are fresh.
 """
 
+import math
 from collections.abc import Sequence
 
 from failsoft.policy.context import Completeness
@@ -35,6 +37,9 @@ def request_of(
     deadline_at = now + granted.remaining_seconds
     floor = known.floor if event.floor is None else min(known.floor, event.floor)
     waits_until = min(deadline_at, now + HIGHER_FLOOR_WAIT_SECONDS) if floor < known.floor else deadline_at
+    complete_until = math.inf if event.context is None else now + event.context.complete_until - event.received_at
+    if floor == FULL_LEVEL:
+        waits_until = min(waits_until, complete_until)
     return Request(
         record=event.record,
         assignment=assignment,
@@ -47,6 +52,7 @@ def request_of(
         max_stale_seconds=event.max_stale_seconds,
         tenant=event.tenant,
         reach=None if event.context is None else reach_of(event.context, models),
+        complete_until=complete_until,
     )
 
 

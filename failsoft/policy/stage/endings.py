@@ -43,14 +43,16 @@ class Endings:
         self, work: Work, errand: Errand, tier: TierSettings, *, call_id: int | None = None, now: float
     ) -> Publish:
         """A tier has answered."""
-        level = work.request.level(tier.level)
+        level = work.request.level(tier.level, now=now)
         reason = errand.reason if level > self._wanted_level else Reason.NONE
+        if level > tier.level and reason is Reason.NONE:
+            reason = Reason.CONTEXT_INCOMPLETE  # it has aged while it waited
         return self.end(work, Outcome.OK, reason, tier=tier.name, level=level, call_id=call_id, now=now)
 
     def served_from_past(self, work: Work, hit: Hit, *, now: float) -> Publish:
         """An answer of the past is as good as a new one."""
         answer = hit.answer
-        level = work.request.level(answer.name.level)
+        level = work.request.level(answer.name.level, now=now)
         reason = work.request.first_reason if level > self._wanted_level else Reason.NONE
         return self.end(work, Outcome.OK, reason, tier=answer.tier, level=level, hit=hit, now=now)
 
@@ -58,7 +60,7 @@ class Endings:
         """No model tier can be in time."""
         request = work.request
         for tier in self._at_once:
-            level = request.level(tier.level)
+            level = request.level(tier.level, now=now)
             if level > request.floor:
                 continue
             if not tier.is_cached:

@@ -398,7 +398,7 @@ class StageMachine:
                 self._dispatcher.queue_urgent(errand)
 
     def _answered(self, errand: Errand, tier: TierSettings, event: CallFinished) -> None:
-        level = errand.work.request.level(tier.level)
+        level = errand.work.request.level(tier.level, now=self._now)
         stored = self._sharing.store(errand, level=level, tier=tier.name, size_bytes=event.size_bytes, now=self._now)
         if stored is not None:
             self._keep_answer(*stored, call_id=event.call_id)
@@ -672,7 +672,7 @@ class StageMachine:
         endpoint = start.ticket.endpoint
         if errand.flight is not None:
             speed, now = endpoint.latency.speed(now=self._now), self._now
-            level = errand.work.request.level(endpoint.settings.level)
+            level = errand.work.request.level(endpoint.settings.level, now=now)
             outlook = Outlook(level, now, now + speed.q50, now + speed.q95, window_ends_at)
             self._sharing.take_off(errand, outlook)
             self._calls.look_at(errand)

@@ -66,7 +66,7 @@ class Sharing:
         refusal = self.flights.refusal(work.request.key, now=now)
         if refusal is not None:
             return refusal
-        wanted = work.request.level(self._wanted_level)
+        wanted = work.request.level(self._wanted_level, now=now)
         return self._answer(work.request, wanted, now=now) or self._join(work, best_level, now)
 
     def last_resort(self, request: Request, *, now: float) -> Hit | None:
