@@ -8,7 +8,8 @@ from failsoft.kafka import Connection
 from failsoft.kafka.raw import raw_records
 from failsoft.kafka.results import ResultRecord
 from failsoft.policy.errors import MalformedRecord
-from failsoft.wire import Result
+from failsoft.policy.outcome import Reason
+from failsoft.wire import Result, Step
 from failsoft.wire.result import decode_result
 from failsoft.wire.timestamp import format_timestamp
 
@@ -72,6 +73,8 @@ def trail_json(trail: Trail) -> dict[str, Any]:
         "outcome": result.outcome,
         "reason": result.reason,
         "status_code": result.status_code,
+        "stage": result.stage,
+        "trail": [_step_json(step) for step in result.trail],
         "tier": result.tier,
         "level": result.level,
         "wanted_level": result.wanted_level,
@@ -105,6 +108,9 @@ def _told(result: Result) -> Iterator[tuple[str, str | None]]:
     yield "reason", result.reason
     yield "error", None if result.error is None else str(result.error.get("message"))
     yield "retry after", _seconds(result.retry_after_seconds)
+    yield "stage", result.stage
+    for step in result.trail:
+        yield f"in {step.stage}"[: NAME_COLUMNS - 1], _step(step)
     yield "wanted", f"level {result.wanted_level}"
     yield "served", "by no tier" if result.tier is None else f"level {result.level}, tier {result.tier}"
     yield "region", result.region
@@ -116,6 +122,23 @@ def _told(result: Result) -> Iterator[tuple[str, str | None]]:
     yield "in calls", _seconds(result.call_seconds)
     yield "slack", _seconds(result.slack_seconds)
     yield "decided at", None if result.published_at is None else format_timestamp(result.published_at)
+
+
+def _step(step: Step) -> str:
+    why = "" if step.reason is Reason.NONE else f" ({step.reason})"
+    waited, called = _seconds(step.queue_seconds), _seconds(step.call_seconds)
+    return f"level {step.level}, tier {step.tier}{why}, queued {waited}, in calls {called}"
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    return {
+        "stage": step.stage,
+        "tier": step.tier,
+        "level": step.level,
+        "reason": step.reason,
+        "queue_seconds": step.queue_seconds,
+        "call_seconds": step.call_seconds,
+    }
 
 
 def _age(result: Result) -> str | None:
