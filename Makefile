@@ -35,7 +35,7 @@ faults: .venv/.installed ## real brokers and workers under seeded faults: ARGS='
 	$(BIN)/failsoft faults $(ARGS)
 
 kills: .venv/.installed ## a hundred ends of workers in all states of the broker, fifty frozen workers: 40 minutes
-	FAILSOFT_FAULTS=whole $(BIN)/python -m pytest tests/faults tests/endpoints/test_processes.py
+	FAILSOFT_FAULTS=whole $(BIN)/python -m pytest tests/faults tests/endpoints/test_processes.py tests/acceptance/test_breakers_shared.py
 
 fuzz: .venv/.installed ## bytes that nobody should send, at all decoders: ARGS='--seconds 60'
 	$(BIN)/python -m tests.wire.fuzz $(ARGS)
