@@ -64,6 +64,15 @@ def test_nobody_is_given_up_because_of_a_reserve_alone():
     assert on.calls[record] or on.publishes[record][0].ending.outcome is Outcome.OK
 
 
+@pytest.mark.parametrize(("later", "left"), [((), 2_000), ((LaterStage("next"),), 0)])
+def test_the_bodies_of_followers_take_room_where_they_go_on_to_a_next_stage(later, left):
+    on = Driver(stage(LARGE, SMALL, APOLOGY, later=later, bytes_max=10_000))
+    for _ in range(12):
+        on.arrive(key="same", size=1_000, budget=60.0)
+    assert len([record for record in on.calls if on.calls[record]]) == 1
+    assert on.machine.room()["interactive"] == (left and left - 1)
+
+
 def test_while_the_next_stage_fails_its_answer_at_once_stands_for_it():
     on = driver()
     on.send(told(ends={Outcome.FAILED: 20}))

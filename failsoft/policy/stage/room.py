@@ -21,6 +21,7 @@ class Room:
 
     def __init__(self, settings: StageSettings) -> None:
         self._records_max, self._bytes_max = settings.records_max, settings.bytes_max
+        self._hands_on = bool(settings.later)
         names = [known.name for known in settings.classes]
         self._records, self._bytes, self._followers = (
             dict.fromkeys(names, 0),
@@ -37,7 +38,9 @@ class Room:
         self._count(work, -1)
 
     def follow(self, work: Work) -> None:
-        """A record that is held needs no body any more."""
+        """A record that is held needs no body any more; but one that goes on to a next stage takes it along, and counts."""
+        if self._hands_on:
+            return
         self._count(work, -1)
         work.is_follower = True
         self._count(work, 1)
