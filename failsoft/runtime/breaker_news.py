@@ -62,13 +62,14 @@ class _Kept:
 
     def __init__(self) -> None:
         self.registers: list[RegisterSeen] = []
-        self.controls: list[Event] = []
+        self.words: list[Event] = []
+        """Of operators, on breakers and on routes, in their order."""
 
     def keep(self, event: Event) -> None:
         if isinstance(event, RegistersSeen):
             self.registers += event.registers
-        elif isinstance(event, ControlSeen):
-            self.controls.append(event)
+        elif isinstance(event, ControlSeen | RouteSeen):
+            self.words.append(event)
 
 
 class BreakerNews:
@@ -91,7 +92,7 @@ class BreakerNews:
         """Pass on what concerns this stage: what was heard, and what comes."""
         self._feeds[stage] = feed
         kept = self._kept.pop(stage, _Kept())
-        for event in (RegistersSeen(tuple(kept.registers)), *kept.controls):
+        for event in (RegistersSeen(tuple(kept.registers)), *kept.words):
             feed(event)
 
     async def keep_time(self) -> None:

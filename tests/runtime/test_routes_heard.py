@@ -11,17 +11,22 @@ from failsoft.wire.route import ROUTE_TYPE, SaidRoute, encode_route
 TO_US = Route("answer/large", "eu", "us", 0.1, 7)
 
 
-def heard(*records: Record) -> tuple[list[Event], Metrics]:
-    metrics, events = Metrics(), list[Event]()
+def a_reader(metrics: Metrics | None = None) -> tuple[BreakerNews, list[Event]]:
     clock = SharedClock(lambda: 0.0, lambda: 0.0, lambda: 0.0)
-    news = BreakerNews(["answer"], clock=clock, heard=metrics.breaker_records_heard)
+    return BreakerNews(["answer"], clock=clock, heard=(metrics or Metrics()).breaker_records_heard), []
+
+
+def in_the_log(record: Record, offset: int) -> ViewRecord:
+    headers = tuple((name, value or b"") for name, value in record.headers)
+    return ViewRecord(0, offset, record.key, record.value, headers, 0.0, 0.0)
+
+
+def heard(*records: Record) -> tuple[list[Event], Metrics]:
+    metrics = Metrics()
+    news, events = a_reader(metrics)
     news.tell("answer", events.append)
-    news.controls(
-        [
-            ViewRecord(0, offset, record.key, record.value, tuple((n, v or b"") for n, v in record.headers), 0.0, 0.0)
-            for offset, record in enumerate(records)
-        ]
-    )
+    events.clear()
+    news.controls([in_the_log(record, offset) for offset, record in enumerate(records)])
     return events, metrics
 
 
@@ -48,3 +53,11 @@ def test_a_word_that_cannot_be_read_does_not_silence_the_next():
     events, metrics = heard(bad, encode_route(SaidRoute(TO_US, "ada", "")))
     assert events == [RouteSeen(TO_US)]
     assert counted(metrics, "malformed") == 1
+
+
+def test_a_word_that_was_said_before_its_stage_is_there_is_kept_for_it():
+    """A worker that starts reads what was said before it runs its stages: else each restart takes the route back."""
+    news, events = a_reader()
+    news.controls([in_the_log(encode_route(SaidRoute(TO_US, "ada", "eu is slow")), 0)])
+    news.tell("answer", events.append)
+    assert [event for event in events if isinstance(event, RouteSeen)] == [RouteSeen(TO_US)]
