@@ -68,8 +68,11 @@ class Forwarder:
             envelope = replace(envelope, trail=(*envelope.trail, step))
         handed_on = replace(line, body=_body(output.body) or line.body, context=_context(line, output, now))
         headers = encode_request_headers(envelope, budget_seconds=ending.slack_seconds, sent_at=now, is_between=True)
+        value = encode_request(
+            handed_on, limit_bytes=LARGE_VALUE_BYTES
+        )  # first: what has no form in JSON has no key either
         key = self._successor.content_key(handed_on, envelope) or result_id(envelope.identity)
-        return Record(key.encode(), encode_request(handed_on, limit_bytes=LARGE_VALUE_BYTES), headers)
+        return Record(key.encode(), value, headers)
 
 
 def _body(answered: Mapping[str, Any] | bytes) -> dict[str, Any]:

@@ -279,6 +279,25 @@ def test_an_answer_that_is_no_request_of_the_next_stage_fails_where_it_was_given
     run(main)
 
 
+@pytest.mark.parametrize("answered", [Output({"x": object()}), Output({}, context={"documents": {"a set"}})], ids=str)
+@pytest.mark.parametrize("coalesce", ["off", "deterministic", "always"])
+def test_what_has_no_form_in_json_fails_its_request_and_not_the_worker_whatever_is_shared(answered, coalesce):
+    async def odd(_: Call) -> Output:
+        return answered
+
+    async def main() -> None:
+        site = Site(odd, answers, coalesce=coalesce)
+        await site.start()
+        site.send()
+        await asyncio.sleep(3.0)
+        (result,) = site.results()
+        assert (result.outcome, result.reason, result.stage) == (Outcome.FAILED, Reason.ANSWER_UNUSABLE, "retrieve")
+        assert site.committed("retrieve") == 1
+        await site.stop()
+
+    run(main)
+
+
 def test_a_weak_stage_makes_the_whole_answer_weak():
     async def main() -> None:
         site = Site(fails, answers)
