@@ -1,7 +1,8 @@
 """Tells once a second what one stage of this worker has done: how requests ended, how long calls took.
 
 What has happened is added up until it can be sent, one record at a time: while a broker is away a second becomes a minute, and
-nothing piles up. Nothing waits for it: no offset and no result hangs on a roll-up, and one that its topic refuses is dropped.
+nothing piles up. Nothing waits for it: no offset and no result hangs on a roll-up, and one that its topic refuses is dropped, or
+whose topic somebody has deleted.
 
 Endings are counted when their result is acknowledged, where the metrics count them, and not by an action of the machine: how a
 request really ended is known only then (an answer that fits no result makes it fail), and the ledger must agree with /metrics.
@@ -15,6 +16,7 @@ import structlog
 
 from failsoft.catalogue import pipeline_topic
 from failsoft.kafka import OutboxClosed, RecordRefused
+from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.rollup import RollUp
 from failsoft.runtime.ports import OutboxPort
 from failsoft.wire.rollup import encode_rollup
@@ -83,5 +85,5 @@ class RollUps:
         topic = pipeline_topic(self._pipeline, "outcomes")
         try:
             await self._outbox.send(topic, key=record.key, value=record.value, headers=record.headers)
-        except RecordRefused as error:
+        except (RecordRefused, ConfigurationError) as error:
             log.warning("rollup_lost", topic=topic, error=str(error))

@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from failsoft import Call, Constant, Output, Pipeline
 from failsoft.kafka import OutboxClosed, RecordRefused
+from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.rollup import Kind, Place, RollUp
 from failsoft.runtime.rollups import LAST_SECONDS, RollUps
@@ -92,17 +95,21 @@ async def test_while_no_broker_answers_it_adds_up_and_no_request_waits():
     await rollups.close()
 
 
-@in_virtual_time
-async def test_what_its_topic_refuses_is_dropped_and_it_goes_on():
-    stand, rollups = await a_stand()
-    stand.send()
-    await stand.settle(0.5)
-    stand.outbox.refuse = [RecordRefused("too large")]
-    await stand.settle(1.0)
-    stand.send()
-    await stand.settle(1.0)
-    assert [rollup.endings for rollup in told(stand)] == [{SERVED: 1}]
-    await rollups.close()
+@pytest.mark.parametrize("error", [RecordRefused("too large"), ConfigurationError("no topic demo.outcomes")], ids=repr)
+def test_what_its_topic_does_not_take_is_dropped_and_it_goes_on(error):
+    @in_virtual_time
+    async def scene() -> None:
+        stand, rollups = await a_stand()
+        stand.send()
+        await stand.settle(0.5)
+        stand.outbox.refuse = [error]
+        await stand.settle(1.0)
+        stand.send()
+        await stand.settle(1.0)
+        assert [rollup.endings for rollup in told(stand)] == [{SERVED: 1}]
+        await rollups.close()
+
+    scene()
 
 
 @in_virtual_time
