@@ -324,7 +324,7 @@ class Stage:
         )
         if key is not None or self.is_first or self.keeps_answers:
             return key
-        return repeat_key(stage=name, identity=envelope.identity)
+        return repeat_key(tenant=envelope.tenant, stage=name, identity=envelope.identity)
 
     def settings(self, catalogue: Catalogue) -> StageSettings:
         """What the policies need to know, with the classes of a catalogue.

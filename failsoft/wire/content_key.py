@@ -72,9 +72,12 @@ def content_key(
     return _digest([SCHEME, tenant, stage, "content", _content(line, projection), data_version, *found])
 
 
-def repeat_key(*, stage: str, identity: Identity) -> str:
-    """Compute the key of a request that shares its answer with no other: only a repeat of the same record has it."""
-    return _digest([SCHEME, stage, "identity", identity.source, identity.id])
+def repeat_key(*, tenant: str | None, stage: str, identity: Identity) -> str:
+    """Compute the key of a request that shares its answer with no other: only a repeat of the same record has it.
+
+    The tenant counts here too: two that submit the same batch file give their requests the same names.
+    """
+    return _digest([SCHEME, tenant, stage, "identity", identity.source, identity.id])
 
 
 def _is_deterministic(body: dict[str, Any]) -> bool:

@@ -379,6 +379,29 @@ def test_a_request_that_was_handed_on_twice_is_executed_once_and_its_result_has_
     run(main)
 
 
+def test_two_tenants_whose_requests_have_one_name_share_no_answer_behind_the_first_stage():
+    """As when both submit the same batch file: its lines are named by the file and their number."""
+    called = []
+
+    async def looks(call: Call) -> Output:
+        called.append(call.tenant)
+        await asyncio.sleep(1.0)
+        return Output({"for": call.tenant})
+
+    async def main() -> None:
+        site = Site(finds, looks, coalesce="off")
+        await site.start()
+        for tenant in ("a", "b"):
+            site.sent = 0
+            site.send(budget_seconds=30.0, tenant=tenant)
+        await asyncio.sleep(5.0)
+        assert sorted(called) == ["a", "b"]
+        assert sorted(result.body["for"] for result in site.results()) == ["a", "b"]
+        await site.stop()
+
+    run(main)
+
+
 def test_equal_requests_share_the_first_stage_and_each_goes_on():
     calls = []
 
