@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from failsoft.endpoints import OpenAICompatible
+from failsoft.failover.checks import CheckName
 from failsoft.failover.runbook import Runbook
 from failsoft.pipeline import Pipeline
 from failsoft.policy.errors import ConfigurationError
@@ -12,7 +13,8 @@ def fitted(runbook: Runbook, pipeline: Pipeline) -> tuple[Runbook, OpenAICompati
     """Find the endpoint, and give the runbook its regions.
 
     Raises:
-        ConfigurationError: the pipeline has no such endpoint or region; names the field of the runbook and what there is.
+        ConfigurationError: the pipeline has no such endpoint or region, or what is to be checked cannot be told of it; names the
+            field of the runbook and what there is.
     """
     if runbook.pipeline != pipeline.name:
         raise ConfigurationError(
@@ -29,6 +31,11 @@ def fitted(runbook: Runbook, pipeline: Pipeline) -> tuple[Runbook, OpenAICompati
         there = ", ".join(endpoints) or "none"
         raise ConfigurationError(
             f"{runbook.path}: endpoint: {runbook.tier} is no OpenAICompatible tier of {runbook.stage}; there are: {there}"
+        )
+    if stage.successor is not None and any(check.name is CheckName.ARRIVED for check in runbook.during):
+        raise ConfigurationError(
+            f"{runbook.path}: during.arrived: is told by results, and a result names the region of its last stage only, "
+            f"not that of {runbook.stage}; leave it out"
         )
     for field, region in (("from", runbook.origin), ("to", runbook.target)):
         if region not in endpoint.regions:

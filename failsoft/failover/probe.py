@@ -119,7 +119,7 @@ class Probe:
         async for at, result in self._results(began_at):
             ended += result.outcome is not Outcome.INVALID
             ok += result.is_ok
-            if at >= halfway and result.tier == self._runbook.tier:
+            if at >= halfway and is_of(self._runbook, result):
                 called += 1
                 came += result.region == self._runbook.target
         served = ok / ended if ended else None
@@ -134,3 +134,8 @@ class Probe:
                     yield record.timestamp, decode_result(record.headers, record.value)
         finally:
             await reader.stop()
+
+
+def is_of(runbook: Runbook, result: Result) -> bool:
+    """Whether a runbook's endpoint gave this result; another stage may have a tier of the same name."""
+    return result.tier == runbook.tier and result.stage in {runbook.stage, None}

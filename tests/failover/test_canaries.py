@@ -10,12 +10,17 @@ import pytest
 
 from failsoft.endpoints import OpenAICompatible, Output
 from failsoft.failover.canaries import Canaries, digest_of, read_canaries
+from failsoft.failover.checks import Check, CheckName
 from failsoft.failover.declared import fitted
+from failsoft.failover.probe import is_of
 from failsoft.pipeline import Pipeline
 from failsoft.policy.errors import ConfigurationError
+from failsoft.policy.outcome import Ending, Outcome, Reason
 from failsoft.testing import ModelServer
 from failsoft.testing.model_server import Faults, ModelSettings
+from failsoft.wire import Envelope, Identity
 from failsoft.wire.body import RequestLine
+from failsoft.wire.result import decode_result, encode_result
 from tests.failover.world import RUNBOOK
 
 LINES = tuple(
@@ -123,3 +128,29 @@ def test_a_runbook_takes_the_regions_of_its_endpoint():
 def test_a_runbook_that_does_not_fit_its_pipeline_is_refused(runbook, urls, problem):
     with pytest.raises(ConfigurationError, match=problem):
         fitted(runbook, pipeline(**urls))
+
+
+def test_what_arrives_in_an_earlier_stage_cannot_be_told_by_results_and_is_refused():
+    declared = pipeline(eu="http://e", us="http://u")
+    declared.stage("answer", after=declared.stages["classify"])
+    checked = replace(RUNBOOK, during=(*RUNBOOK.during, Check(CheckName.ARRIVED, 0.5)))
+    with pytest.raises(ConfigurationError, match=r"during\.arrived: .* leave it out"):
+        fitted(checked, declared)
+    assert fitted(RUNBOOK, declared)[0].regions == ("eu", "us")
+
+
+@pytest.mark.parametrize(
+    ("tier", "stage", "counts"),
+    [("large", "classify", True), ("large", None, True), ("large", "answer", False), ("small", "classify", False)],
+)
+def test_a_tier_of_the_same_name_in_another_stage_is_another_endpoint(tier, stage, counts):
+    record = encode_result(
+        Ending(Outcome.OK, Reason.NONE, tier, 1),
+        Envelope(Identity("/test", "1")),
+        pipeline="digits",
+        published_at=0.0,
+        custom_id=None,
+        body={},
+        stage=stage,
+    )
+    assert is_of(RUNBOOK, decode_result(record.headers, record.value)) is counts
