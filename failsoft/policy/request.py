@@ -95,8 +95,10 @@ class Request(NamedTuple):
 
     def level(self, level: int, *, now: float) -> int:
         """At which level an answer of this level serves it."""
-        if now > self.complete_until:
-            level = max(level, REDUCED_LEVEL)
+        return self.level_on_arrival(max(level, REDUCED_LEVEL) if now > self.complete_until else level)
+
+    def level_on_arrival(self, level: int) -> int:
+        """The same, were it given at once. Equal requests have this in common; their contexts may not be of one age."""
         return level if self.reach is None else max(level, self.reach.best_level)
 
     @property

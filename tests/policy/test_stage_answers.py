@@ -6,7 +6,7 @@ from failsoft.policy.actions import DropAnswers, StoreAnswer
 from failsoft.policy.answer import Answer, AnswerName, Gone
 from failsoft.policy.answers import AnswersConfig
 from failsoft.policy.events import AnswerDeleted, AnswerSeen, Assigned, CallFinished, Revoked, Verdict
-from failsoft.policy.outcome import Reason
+from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.progress import Progress
 from failsoft.policy.settings import TierSettings
 from tests.policy.driver import APOLOGY, LARGE, SMALL, Driver, stage
@@ -51,6 +51,21 @@ def test_what_another_worker_was_told_is_the_last_resort_too():
     record = driver.arrive(key="k", budget=0.04)
     ending = driver.wait_for_end(record, at_most=1)
     assert (ending.tier, ending.level, ending.is_stale, ending.reason) == ("cached", 3, True, Reason.DEADLINE_SHORT)
+
+
+def test_an_answer_below_the_floor_that_a_request_asks_for_does_not_serve_it_where_the_stage_has_no_better_one():
+    driver = Driver(stage(SMALL, APOLOGY, answers=AnswersConfig()))
+    driver.send(seen(AnswerName("k", 2)))
+    ending = driver.ending(driver.arrive(key="k", floor=1))
+    assert (ending.outcome, ending.reason) == (Outcome.UNAVAILABLE, Reason.FLOOR)
+
+
+def test_a_better_answer_than_the_stage_gives_by_now_is_renewed_all_the_same():
+    driver = Driver(stage(SMALL, APOLOGY, answers=AnswersConfig()))
+    driver.send(seen(age=90.0))
+    record = driver.arrive(key="k")
+    assert driver.ending(record).is_stale
+    assert driver.tiers(record) == ["small"]
 
 
 def test_what_is_heard_is_kept_as_it_is_told_and_not_sent_on():

@@ -153,6 +153,43 @@ def test_a_part_that_becomes_too_old_while_its_request_waits_is_no_ground_for_le
     assert driver.ending(waits).reason is Reason.CONTEXT_INCOMPLETE
 
 
+def whole(*, until: float) -> Completeness:
+    return Completeness(dict.fromkeys(PARTS, Found.PRESENT), REQUIRED, {}, {"documents": EPOCH + until})
+
+
+def test_a_part_that_becomes_too_old_for_one_loses_nobody_who_shares_the_call_with_it():
+    driver = Driver(settings())
+    busy = driver.keep_busy("large")
+    strict = driver.arrive("batch", budget=600, floor=1, key="k", context=whole(until=driver.now + 100.0))
+    aged = driver.arrive("standard", budget=20, key="k", context=whole(until=driver.now + 5.0))
+    driver.wait(6.0)
+    driver.finish(busy)
+    driver.finish(strict)
+    assert [(driver.ending(record).tier, driver.ending(record).level) for record in (strict, aged)] == [
+        ("large", 1),
+        ("large", 2),
+    ]
+
+
+def test_an_answer_of_the_past_does_not_lift_an_incomplete_context_above_its_level():
+    driver = Driver(settings(answers=AnswersConfig()))
+    stale = context(documents=Found.STALE)
+    driver.finish(driver.arrive(key="k", context=stale))
+    ending = driver.ending(driver.arrive(key="k", floor=1, context=stale))
+    assert (ending.outcome, ending.reason) == (Outcome.UNAVAILABLE, Reason.CONTEXT_INCOMPLETE)
+
+
+def test_a_stale_answer_is_renewed_also_for_one_whose_context_has_become_too_old_on_the_way():
+    driver = Driver(settings(answers=AnswersConfig()))
+    first = driver.arrive(key="k", context=context())
+    driver.finish(first)
+    driver.acknowledge(first)
+    driver.wait(400.0)
+    aged = driver.arrive(key="k", context=whole(until=driver.now - 0.001))
+    assert (driver.ending(aged).is_stale, driver.ending(aged).level) == (True, 2)
+    assert driver.tiers(aged) == ["large"]
+
+
 def test_a_moved_route_takes_along_those_who_wait_beside():
     regional = TierSettings("small", 2, limit=1, expected_seconds=0.04, regions=("eu", "us"))
     driver = Driver(settings(LARGE, regional, APOLOGY))

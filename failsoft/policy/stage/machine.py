@@ -432,7 +432,8 @@ class StageMachine:
         seconds = self._classes[work.record.request_class].deadline_seconds
         if not self._dispatcher.is_idle(work.request, seconds=seconds, now=self._now):
             return None
-        return self._sharing.refresh(work, level=hit.answer.name.level, seconds=seconds, now=self._now)
+        level = max(hit.answer.name.level, self._dispatcher.best_level(work.request))
+        return self._sharing.refresh(work, level=level, seconds=seconds, now=self._now)
 
     def _end(
         self,
@@ -672,7 +673,7 @@ class StageMachine:
         endpoint = start.ticket.endpoint
         if errand.flight is not None:
             speed, now = endpoint.latency.speed(now=self._now), self._now
-            level = errand.work.request.level(endpoint.settings.level, now=now)
+            level = errand.work.request.level_on_arrival(endpoint.settings.level)
             outlook = Outlook(level, now, now + speed.q50, now + speed.q95, window_ends_at)
             self._sharing.take_off(errand, outlook)
             self._calls.look_at(errand)

@@ -67,7 +67,8 @@ class Sharing:
         if refusal is not None:
             return refusal
         wanted = work.request.level(self._wanted_level, now=now)
-        return self._answer(work.request, wanted, now=now) or self._join(work, best_level, now)
+        found = self._answer(work.request, wanted, now=now) if wanted <= work.request.floor else None
+        return found or self._join(work, best_level, now)
 
     def last_resort(self, request: Request, *, now: float) -> Hit | None:
         """An answer of the past for a request that no model can serve in time."""
@@ -85,7 +86,7 @@ class Sharing:
 
         Args:
             work: of the request. How much time it has left does not matter: nobody waits for the new answer.
-            level: of the stale answer.
+            level: the lowest that will do.
             seconds: how long it may take.
             now: the instant.
         """
