@@ -14,8 +14,8 @@ the stage before hears all of them. So all count the same, and agree without a w
 Shed and invalid say nothing of the stage: the one is its own protection, the other the request's fault.
 
 **Stays open** ``5 s x 2^reopenings``, at most 120 s, half of it jitter, as an endpoint's does. **Half-open**, it lets 5 through,
-and 5 more every 5 s. The first 5 ends since then decide: with half of them bad, it opens again, and so it does where
-nothing is heard for 60 s.
+and 5 more every 5 s. The first 5 ends since then decide, or those of 60 s where there are fewer: with half of them bad it opens
+again, and so it does where nothing was heard at all.
 
 The knobs are those of the stage's breakers.
 """
@@ -79,13 +79,15 @@ class StageBreaker:
     def allows(self, *, now: float) -> bool:
         """Whether one more may go there. One that is let through half-open is one of the few: ask once for each."""
         self._look(now)
-        if self.state is State.HALF_OPEN:
-            turns = 1 + int((now - self._half_open_at) // PROBES_EVERY_SECONDS)
-            if self._probes >= turns * self._settings.good_calls_to_close:
-                return False
-            self._probes += 1
-            return True
-        return self.state is State.CLOSED or not self._settings.enforce
+        is_let = self.state is State.CLOSED or (self.state is State.HALF_OPEN and self._may_probe(now))
+        return is_let or not self._settings.enforce
+
+    def _may_probe(self, now: float) -> bool:
+        turns = 1 + int((now - self._half_open_at) // PROBES_EVERY_SECONDS)
+        if self._probes >= turns * self._settings.good_calls_to_close:
+            return False
+        self._probes += 1
+        return True
 
     def _look(self, now: float) -> None:
         """See what time alone has changed."""
@@ -97,13 +99,17 @@ class StageBreaker:
             self._half_open_at, self._probes, self._seen = now, 0, NO_CALLS
         elif self.state is State.HALF_OPEN:
             gives_up_at = self._half_open_at + self._settings.max_wait_duration_in_half_open_seconds
-            if is_silent or (now >= gives_up_at and self._probes):
+            if is_silent:
                 self._open(Trigger.PROBE_BAD, now)
+            elif now >= gives_up_at:
+                self._decide(now)
 
     def _judge(self, now: float) -> None:
-        if self._seen.calls < self._settings.good_calls_to_close:
-            return
-        if self._is_sick(self._seen, 1):
+        if self._seen.calls >= self._settings.good_calls_to_close:
+            self._decide(now)
+
+    def _decide(self, now: float) -> None:
+        if not self._seen.calls or self._is_sick(self._seen, 1):
             self._open(Trigger.PROBE_BAD, now)
         else:
             self._move(Trigger.PROBES_GOOD)

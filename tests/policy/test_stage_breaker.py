@@ -1,5 +1,6 @@
 """Whether requests are handed to the next stage, from how that one ends those that it has."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,10 +108,27 @@ def test_probes_of_which_nothing_is_heard_open_it_again():
     assert found.state is State.OPEN
 
 
+@pytest.mark.parametrize("every_seconds", [20.0, 90.0, 600.0])
+def test_where_requests_are_rare_a_stage_that_is_well_again_is_believed_all_the_same(every_seconds):
+    found, now = half_opened(), 110.0
+    for _ in range(9):
+        found.handed_on(now + 10.0)
+        found.heard({Outcome.OK: 1}, now=now + 1.0)
+        now += every_seconds
+        assert found.allows(now=now)
+    assert found.state is State.CLOSED
+
+
+def test_what_little_was_heard_of_a_stage_that_still_fails_opens_it_again():
+    found = half_opened()
+    found.heard({Outcome.FAILED: 1}, now=111.0)
+    assert not found.allows(now=170.1)
+
+
 def test_dark_it_lets_all_through():
     found = breaker(BreakerSettings(enforce=False))
     found.heard({Outcome.FAILED: 20}, now=100.0)
-    assert all(found.allows(now=101.0 + second) for second in range(50))
+    assert all(found.allows(now=101.0 + second) for second in range(50) for _ in range(20))
 
 
 @given(
