@@ -232,7 +232,8 @@ class View:
         try:
             taken = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=1 if self._undecodable else BATCH)
         except UnicodeDecodeError:  # a header name that is not UTF-8: aiokafka gives up all that it has fetched
-            self._note_undecodable()
+            if not self._changed.is_set():  # else it is met again, if its partition is still wanted
+                self._note_undecodable()
             return
         if self._changed.is_set():
             return  # what was taken comes again, as far as it is still wanted
