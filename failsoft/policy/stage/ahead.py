@@ -40,8 +40,15 @@ class Ahead:
         self._margin = settings.publish_margin_seconds
         self._latency = FleetLatency()
         self._places: dict[str, set[Place]] = {name: set() for name in self._stages}
-        self.seconds = self._needed()
-        """What the later stages need together, at q95."""
+        self._seconds: float | None = None
+        """What they need, until something is heard."""
+
+    @property
+    def seconds(self) -> float:
+        """What the later stages need together, at q95; added up when it is asked for, not for each that tells of itself."""
+        if self._seconds is None:
+            self._seconds = sum(self._q95(stage) + self._margin for stage in self._stages.values())
+        return self._seconds
 
     def heard(self, rollup: RollUp, *, appended_at: float, now: float) -> None:
         """Take what a worker of a later stage has told; ``appended_at`` is the broker's time of it, epoch seconds."""
@@ -50,7 +57,7 @@ class Ahead:
         if rollup.latency:
             self._latency.fold(rollup, appended_at=appended_at)
             self._places[rollup.stage].update(rollup.latency)
-            self.seconds = self._needed()
+            self._seconds = None
         if self.next is not None and rollup.stage == self.next.name:
             ends: Counter[Outcome] = Counter()
             for kind, count in rollup.endings.items():
@@ -68,9 +75,6 @@ class Ahead:
     def allows(self, *, now: float) -> bool:
         """Whether a request may begin whose next stage it is."""
         return self.next is None or self.breaker.allows(now=now)
-
-    def _needed(self) -> float:
-        return sum(self._q95(stage) + self._margin for stage in self._stages.values())
 
     def _q95(self, stage: LaterStage) -> float:
         found = LogHistogram()
