@@ -9,7 +9,8 @@ looked at, but all bytes cross the network. So open one client per process and s
 whose share of the results is small should name a topic of its own in ``reply_to`` instead.
 
 **What it promises.** An acknowledged request has exactly one visible result; ``request`` waits for it. It gives up only when none
-has come long after the deadline, which means that workers are down: the result will still be in the topic.
+has come long after the deadline, which means that workers are down, or when the topic cannot be read any more, with the error
+that says why. The result will still be in the topic.
 """
 
 import asyncio
@@ -94,6 +95,7 @@ class Client:
             await self._reader.stop()
             raise
         self._reading = asyncio.get_running_loop().create_task(self._read())
+        self._reading.add_done_callback(self._read_no_more)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -195,6 +197,8 @@ class Client:
         custom_id: str | None,
         coalesce_key: str | None,
     ) -> str:
+        if self._reading is not None and self._reading.done():
+            self._reading.result()  # nobody would see what comes of it
         number = str(next(self._numbers))
         identity = Identity(self._source, number)
         line = RequestLine(custom_id or number, url, dict(body))
@@ -217,6 +221,13 @@ class Client:
             try:
                 future.set_result(decode_result(record.headers, record.value))
             except MalformedRecord as error:
+                future.set_exception(error)
+
+    def _read_no_more(self, reading: "asyncio.Task[None]") -> None:
+        """Tell those who wait what ended the reading: else they would wait until long after their deadlines."""
+        error = None if reading.cancelled() else reading.exception()
+        for future in self._waiting.values():
+            if error is not None and not future.done():
                 future.set_exception(error)
 
     def _stage_topics(self) -> Iterable[str]:
