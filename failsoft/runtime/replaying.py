@@ -124,8 +124,15 @@ class Replayer:
 
     async def _find(self, topic: str, wanted: dict[Identity, Letter]) -> list[Letter]:
         since = min(letter.said.at for letter in wanted.values() if letter.said) - CLOCKS_SECONDS
-        there = {_said(record) async for record in self._read(topic, since=max(0.0, since))}
-        return [letter for identity, letter in wanted.items() if (identity.source, identity.id) in there]
+        missed = {(identity.source, identity.id): letter for identity, letter in wanted.items()}
+        found = []
+        async with aclosing(self._read(topic, since=max(0.0, since))) as records:
+            async for record in records:
+                if (letter := missed.pop(_said(record), None)) is not None:
+                    found.append(letter)
+                if not missed:
+                    break
+        return found
 
     async def _send_all(self, wanted: dict[tuple[int, int], Letter]) -> None:
         async with (

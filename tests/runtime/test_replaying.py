@@ -2,11 +2,14 @@
 
 import asyncio
 import itertools
+from collections import Counter
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import pytest
 
 from failsoft import Constant, Pipeline
+from failsoft.kafka import ResultRecord
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.outcome import Outcome
 from failsoft.runtime.dead_letter_marks import put_mark
@@ -233,6 +236,27 @@ async def test_a_dry_run_after_a_kill_finds_what_was_sent_and_leaves_it_to_be_fo
         tally = (await office.replay(replace(FAST, is_dry=True))).tally
         assert (tally.found, tally.replayed) == (1, 0)
     assert await deeds(office) == {"q0": Deed.SENDING}
+
+
+async def test_who_looks_for_what_was_sent_reads_no_further_when_he_has_found_it():
+    """Days of a busy topic may have come behind it."""
+    office = Office()
+    await office.put(office.letter("q0"))
+    await cut_off_before_the_last_mark(office)
+    [sent] = office.records(BATCH)
+    foreign = (("ce_source", b"/app"), ("ce_id", b"1"))
+    for _ in range(100):
+        await office.outbox.send(BATCH, key=sent.key, value=b"{}", headers=foreign)
+    read, passed = office.read, Counter[str]()
+
+    async def counted(topic: str, *, since: float) -> AsyncGenerator[ResultRecord, None]:
+        async for record in read(topic, since=since):
+            passed[topic] += 1
+            yield record
+
+    office.read = counted  # type: ignore[method-assign]  # it looks on
+    assert (await office.replay(FAST)).tally.found == 1
+    assert passed[BATCH] == 1
 
 
 async def test_what_may_have_been_sent_to_a_topic_that_is_gone_is_sent_again():
