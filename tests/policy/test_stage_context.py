@@ -186,7 +186,8 @@ def test_a_stale_answer_is_renewed_also_for_one_whose_context_has_become_too_old
     driver.acknowledge(first)
     driver.wait(400.0)
     aged = driver.arrive(key="k", context=whole(until=driver.now - 0.001))
-    assert (driver.ending(aged).is_stale, driver.ending(aged).level) == (True, 2)
+    ending = driver.ending(aged)
+    assert (ending.is_stale, ending.level, ending.reason) == (True, 2, Reason.CONTEXT_INCOMPLETE)
     assert driver.tiers(aged) == ["large"]
 
 

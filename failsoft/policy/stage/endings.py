@@ -50,10 +50,10 @@ class Endings:
         return self.end(work, Outcome.OK, reason, tier=tier.name, level=level, call_id=call_id, now=now)
 
     def served_from_past(self, work: Work, hit: Hit, *, now: float) -> Publish:
-        """An answer of the past is as good as a new one."""
+        """An answer of the past is as good as a new one; below the wanted level none is looked for but for want of context."""
         answer = hit.answer
         level = work.request.level(answer.name.level, now=now)
-        reason = work.request.first_reason if level > self._wanted_level else Reason.NONE
+        reason = Reason.CONTEXT_INCOMPLETE if level > self._wanted_level else Reason.NONE
         return self.end(work, Outcome.OK, reason, tier=answer.tier, level=level, hit=hit, now=now)
 
     def unserved(self, work: Work, errand: Errand, *, now: float) -> Publish:
