@@ -355,7 +355,7 @@ class StageRunner:
             tier=action.tier,
             execution=action.execution,
             tenant=held.envelope.tenant,
-            headers={name: (value or b"").decode() for name, value in held.envelope.trace},
+            headers={name: (value or b"").decode(errors="replace") for name, value in held.envelope.trace},
             window_ends_at=action.window_ends_at,
             clock=self._clock.monotonic,
             region=action.region,

@@ -167,3 +167,9 @@ def test_what_is_just_within_every_limit_is_answered():
     results, dead_letters, committed = ends_of(case)
     assert [result.outcome for result in results] == [Outcome.OK] * 3
     assert (dead_letters, committed) == (0, 3)
+
+
+def test_tracing_that_is_no_text_ends_no_worker():
+    results, dead_letters, committed = ends_of(Case("", headers=[("traceparent", b"\xff"), ("tracestate", b"\xfe\n")]))
+    assert [result.outcome for result in results] == [Outcome.OK] * 3
+    assert (dead_letters, committed) == (0, 3)
