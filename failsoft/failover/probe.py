@@ -23,6 +23,8 @@ from failsoft.wire.result import decode_result
 GLANCE_SECONDS = 5.0
 """How often what costs nothing is looked at while a share is held: a sick region is left after as long as a breaker is open."""
 QUANTILE = 0.95
+REACH_SECONDS = 10.0
+"""For a region's list of models, which costs it nothing. One that takes the connection and says nothing is not reachable."""
 
 
 class Probe:
@@ -88,8 +90,9 @@ class Probe:
 
     async def _is_reachable(self) -> bool:
         try:
-            return await self._endpoint.check_region(self._runbook.target) is None
-        except FailsoftError:
+            async with asyncio.timeout(REACH_SECONDS):
+                return await self._endpoint.check_region(self._runbook.target) is None
+        except (FailsoftError, TimeoutError):
             return False
 
     async def _is_holding_back(self) -> bool:

@@ -1,5 +1,6 @@
 """Canaries against two real servers: agreement, speed, and how many calls are answered at once."""
 
+import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,12 +13,17 @@ from failsoft.endpoints import OpenAICompatible, Output
 from failsoft.failover.canaries import Canaries, digest_of, read_canaries
 from failsoft.failover.checks import Check, CheckName
 from failsoft.failover.declared import fitted
-from failsoft.failover.probe import is_of
+from failsoft.failover.ports import Seen
+from failsoft.failover.probe import Probe, is_of
+from failsoft.failover.run import Look
+from failsoft.kafka import Connection
 from failsoft.pipeline import Pipeline
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.outcome import Ending, Outcome, Reason
 from failsoft.testing import ModelServer
 from failsoft.testing.model_server import Faults, ModelSettings
+from failsoft.testing.virtual_clock import VirtualClock
+from failsoft.testing.virtual_time import run_in_virtual_time
 from failsoft.wire import Envelope, Identity
 from failsoft.wire.body import RequestLine
 from failsoft.wire.result import decode_result, encode_result
@@ -154,3 +160,23 @@ def test_a_tier_of_the_same_name_in_another_stage_is_another_endpoint(tier, stag
         stage=stage,
     )
     assert is_of(RUNBOOK, decode_result(record.headers, record.value)) is counts
+
+
+class Silent(OpenAICompatible):
+    """Takes connections, and says nothing."""
+
+    async def check_region(self, region: str | None) -> str | None:
+        del region
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def test_a_region_that_says_nothing_is_not_reachable_and_is_not_waited_for():
+    endpoint = Silent("large", urls={"eu": "http://e", "us": "http://u"})
+
+    async def look() -> Seen:
+        probe = Probe(RUNBOOK, endpoint, connection=Connection("127.0.0.1:1"), clock=VirtualClock())
+        async with asyncio.timeout(60.0):
+            return await probe.look((Check(CheckName.REACHABLE, 1.0),), Look(None, 0.0), known={})
+
+    assert run_in_virtual_time(look()).figures == {CheckName.REACHABLE: 0.0}
