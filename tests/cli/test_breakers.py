@@ -105,6 +105,20 @@ def test_a_word_on_a_tier_holds_in_all_its_regions():
     assert found.forced("other/large/eu", NOW) is None
 
 
+@pytest.mark.parametrize("first", [f"{BREAKER}/us", BREAKER])
+def test_of_a_word_on_a_tier_and_one_on_a_region_of_it_the_later_holds_as_at_workers(first):
+    second = BREAKER if first != BREAKER else f"{BREAKER}/us"
+    found = NoticeBoard()
+    found.controls([of(encode_control(BreakerControl(first, Force.OPEN, "ada", "why", NOW + 60)))])
+    assert found.forced(f"{BREAKER}/us", NOW) is not None
+    found.controls([of(encode_control(BreakerControl(second, Force.AUTO, "bob", "why", None)))])
+    assert found.forced(f"{BREAKER}/us", NOW) is None
+    found.controls([of(encode_control(BreakerControl(first, Force.CLOSED, "eve", "why", NOW + 60)))])
+    held = found.forced(f"{BREAKER}/us", NOW)
+    assert held is not None
+    assert held.force is Force.CLOSED
+
+
 def test_what_nobody_can_read_is_counted():
     found = board(ViewRecord(0, 0, b"x", b"{", (), NOW, 0.0))
     found.registers([said("a", Word(), NOW)])

@@ -85,6 +85,7 @@ class NoticeBoard:
         self.breakers: dict[str, Breaker] = {}
         self.malformed = 0
         self._controls: dict[str, BreakerControl] = {}
+        """By breaker or tier, the latest last."""
 
     def registers(self, records: Sequence[ViewRecord]) -> None:
         """Take records of ``<pipeline>.breakers``."""
@@ -109,13 +110,13 @@ class NoticeBoard:
                 self.malformed += 1
                 continue
             if control is not None:
+                self._controls.pop(control.breaker, None)
                 self._controls[control.breaker] = control
                 self.breakers.setdefault(control.breaker, Breaker(control.breaker))
 
     def forced(self, name: str, now: float) -> BreakerControl | None:
-        """An operator's word that holds now, on this breaker or on its tier in all regions."""
-        for said in (name, name.rpartition("/")[0]):
-            control = self._controls.get(said)
-            if control is not None and control.force is not Force.AUTO and (control.until or 0.0) > now:
-                return control
-        return None
+        """An operator's word that holds now, on this breaker or on its tier in all regions: the later of both, as at workers."""
+        names = (name, name.rpartition("/")[0])
+        control = next((said for said in reversed(self._controls.values()) if said.breaker in names), None)
+        is_forced = control is not None and control.force is not Force.AUTO and (control.until or 0.0) > now
+        return control if is_forced else None
