@@ -1,4 +1,4 @@
-"""Whether requests are handed to the next stage, from how that stage ends those that it has.
+"""Whether requests of one class are handed to the next stage, from how that stage ends those that it has.
 
 Open means: do not begin what the next stage would not finish. The stage before ends the request by itself, with what the next one
 would answer at once where the floor allows that, else as unavailable. An endpoint's breaker (:mod:`failsoft.policy.breaker`)
@@ -7,7 +7,7 @@ the stage before hears all of them. So all count the same, and agree without a w
 
 **Opens** when, of the ends of the last 30 s,
 
-* failed, expired or unavailable >= 50 %, with at least 20 of all workers; or
+* failed, expired or unavailable >= 50 % of this class, with at least 20 of all workers; or
 * none was heard although something that was handed on has been due for 5 s: nobody works there, or all that waits is late. That
   is a backlog beyond the budget of its class.
 
@@ -36,7 +36,7 @@ PROBES_EVERY_SECONDS = 5.0
 
 
 class StageBreaker:
-    """Whether one worker hands requests to the next stage.
+    """Whether one worker hands requests of one class to the next stage.
 
     Args:
         settings: thresholds.

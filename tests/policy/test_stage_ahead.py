@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from failsoft.policy.breaker_states import State
 from failsoft.policy.events import RollUpSeen
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.profile import Profile
@@ -18,11 +19,18 @@ def driver(*later: LaterStage, **options) -> Driver:
     return Driver(stage(LARGE, SMALL, APOLOGY, later=later or (LaterStage("next", at_once=SORRY),), **options))
 
 
-def told(stage: str = "next", *, calls: int = 0, seconds: float = 1.0, ends: Mapping[Outcome, int] | None = None):
+def told(
+    stage: str = "next",
+    *,
+    calls: int = 0,
+    seconds: float = 1.0,
+    ends: Mapping[Outcome, int] | None = None,
+    of: str = "interactive",
+):
     profile = Profile()
     for _ in range(calls):
         profile.answers.add(seconds)
-    endings = {Kind("interactive", None, Reason.NONE, outcome): count for outcome, count in (ends or {}).items()}
+    endings = {Kind(of, None, Reason.NONE, outcome): count for outcome, count in (ends or {}).items()}
     return RollUpSeen(RollUp(stage, endings, {Place(stage, "large", ""): profile} if calls else {}), EPOCH)
 
 
@@ -91,6 +99,23 @@ def test_where_that_is_below_the_floor_or_there_is_none_the_request_is_unavailab
     (publish,) = on.publishes[on.arrive(floor=2)]
     assert (publish.ending.outcome, publish.ending.reason) == (Outcome.UNAVAILABLE, Reason.BREAKER_OPEN)
     assert publish.ending.stage is None
+
+
+def test_a_class_that_the_next_stage_does_not_finish_stops_no_other():
+    on = driver()
+    on.send(told(ends={Outcome.EXPIRED: 1_000}, of="batch"))
+    on.send(told(ends={Outcome.OK: 20}))
+    assert not on.calls[on.arrive("batch")]
+    assert on.calls[on.arrive("interactive")]
+    assert on.machine.next_stage is State.OPEN
+
+
+def test_a_worker_of_the_next_stage_that_tells_of_one_class_is_there_for_all():
+    on = driver()
+    on.finish(on.arrive("interactive", budget=2.0))
+    on.now += 10.0
+    on.send(told(ends={Outcome.OK: 1}, of="batch"))
+    assert on.calls[on.arrive("interactive")]
 
 
 def test_only_the_next_stage_stops_this_one():

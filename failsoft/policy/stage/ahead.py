@@ -1,21 +1,23 @@
 """What a worker knows of the stages that come after its own: how long they take, and whether the next one can finish anything.
 
 It hears their workers' roll-ups. The time that they take is reserved for them (:mod:`failsoft.policy.reserve`); a next stage that
-fails, or says nothing any more, gets no new requests for a while (:mod:`failsoft.policy.stage_breaker`).
+fails, or says nothing any more, gets no new requests for a while (:mod:`failsoft.policy.stage_breaker`). That is decided for each
+class by itself: a flood of one that expires there must not stop the others, which are served before it.
 
 Until five calls of a later stage were heard of, its time is the author's word on its best tier; where there is none nothing is
 reserved, since a guess must not keep the first requests from the full tier of this stage.
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 
+from failsoft.policy.breaker_states import State
 from failsoft.policy.fleet_latency import FleetLatency
 from failsoft.policy.histogram import LogHistogram
 from failsoft.policy.jitter import Jitter
 from failsoft.policy.latency import GUESS_SAMPLES, PRIOR_SIGMA
 from failsoft.policy.outcome import Outcome
-from failsoft.policy.request import Request
+from failsoft.policy.request import ClassName, Request
 from failsoft.policy.reserve import RESERVED_QUANTILE, reserve_seconds
 from failsoft.policy.rollup import Place, RollUp
 from failsoft.policy.settings import LaterStage, StageSettings
@@ -36,7 +38,7 @@ class Ahead:
     def __init__(self, settings: StageSettings, *, jitter: Jitter) -> None:
         self._stages = {stage.name: stage for stage in settings.later}
         self.next = settings.later[0] if settings.later else None
-        self.breaker = StageBreaker(settings.breakers, random=jitter)
+        self._breakers = {known.name: StageBreaker(settings.breakers, random=jitter) for known in settings.classes}
         self._margin = settings.publish_margin_seconds
         self._latency = FleetLatency()
         self._places: dict[str, set[Place]] = {name: set() for name in self._stages}
@@ -59,22 +61,29 @@ class Ahead:
             self._places[rollup.stage].update(rollup.latency)
             self._seconds = None
         if self.next is not None and rollup.stage == self.next.name:
-            ends: Counter[Outcome] = Counter()
+            ends: defaultdict[ClassName, Counter[Outcome]] = defaultdict(Counter)
             for kind, count in rollup.endings.items():
-                ends[kind.outcome] += count
-            self.breaker.heard(ends, now=now)
+                ends[kind.request_class][kind.outcome] += count
+            for name, breaker in self._breakers.items():  # who tells of one class is there for all
+                breaker.heard(ends[name], now=now)
 
     def reserve(self, request: Request, *, own_q95: float, now: float) -> float:
         """What a request keeps back for the stages to come, seconds."""
         return reserve_seconds(request.deadline_at - now, own=own_q95, later=self.seconds)
 
-    def handed_on(self, deadline_at: float) -> None:
-        """A request goes to the next stage."""
-        self.breaker.handed_on(deadline_at)
+    @property
+    def state(self) -> State:
+        """How the next stage is taken to be; where that differs by class, the worst of them."""
+        states = {breaker.state for breaker in self._breakers.values()}
+        return next(state for state in (State.OPEN, State.HALF_OPEN, State.CLOSED) if state in states)
 
-    def allows(self, *, now: float) -> bool:
+    def handed_on(self, request: Request) -> None:
+        """A request goes to the next stage."""
+        self._breakers[request.record.request_class].handed_on(request.deadline_at)
+
+    def allows(self, request: Request, *, now: float) -> bool:
         """Whether a request may begin whose next stage it is."""
-        return self.next is None or self.breaker.allows(now=now)
+        return self.next is None or self._breakers[request.record.request_class].allows(now=now)
 
     def _q95(self, stage: LaterStage) -> float:
         found = LogHistogram()

@@ -128,7 +128,7 @@ class Endings:
             stage=stage,
         )
         if outcome is Outcome.OK and stage is None:
-            self._ahead.handed_on(work.request.deadline_at)
+            self._ahead.handed_on(work.request)
         work.end()
         return Publish(
             work.record,

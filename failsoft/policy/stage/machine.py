@@ -239,8 +239,8 @@ class StageMachine:
 
     @property
     def next_stage(self) -> State | None:
-        """How the breaker of the next stage stands; None: there is none."""
-        return None if self._ahead.next is None else self._ahead.breaker.state
+        """How the next stage is taken to be, at its worst; None: there is none."""
+        return None if self._ahead.next is None else self._ahead.state
 
     def take_latency(self) -> Mapping[str, Profile]:
         """Tier -> how long its calls took that ended since this was last asked; tiers without any are left out.
@@ -303,7 +303,7 @@ class StageMachine:
     def _admit(self, work: Work) -> None:
         if is_late(work.request, now=self._now):
             self._end(work, Outcome.EXPIRED, Reason.DEADLINE_PASSED)
-        elif not self._ahead.allows(now=self._now):
+        elif not self._ahead.allows(work.request, now=self._now):
             self._actions.append(self._endings.stopped(work, now=self._now))
         elif work.request.key is None or not self._share(work):
             self._queue(work)
