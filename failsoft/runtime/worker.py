@@ -244,11 +244,8 @@ class _Worker:
             log.warning("ready_before_joined", seconds=JOIN_SECONDS)
 
     def _whole(self, stages: Sequence[Stage]) -> Callable[[], Awaitable[bool]]:
-        """Asks for the topics that a stage reads and writes; the others gate nothing."""
-        pipeline = stages[0].pipeline
-        topics = {results_topic(pipeline), dead_letters_topic(pipeline)}
-        topics |= {topic for stage in stages for topic in self._catalogue.stage_topics(pipeline, stage.name).values()}
-        topics.update(_next_topics(stages, self._catalogue))
+        """Asks for the topics on which a duty may wait."""
+        topics = duty_topics(stages, self._catalogue)
         return lambda: cluster_is_whole(self._connection, topics, PROBE_SECONDS)
 
     def _sharing(
@@ -315,6 +312,18 @@ class _Worker:
             wall_clock=lambda: clock.wall() + outbox.clock_offset.seconds,
             on_deleted=lambda name, count: metrics.lost_by_operator.labels(stage.name, name).inc(count),
         )
+
+
+def duty_topics(stages: Sequence[Stage], catalogue: Catalogue) -> set[str]:
+    """What a worker of these stages reads and writes without a bound on the time: while one of them is ill, it is not stuck.
+
+    On the outcomes no request waits, but the producer does; all else that is only told (registers, answers, replies) is told in
+    seconds or not at all.
+    """
+    pipeline = stages[0].pipeline
+    topics = {results_topic(pipeline), dead_letters_topic(pipeline), pipeline_topic(pipeline, "outcomes")}
+    topics |= {topic for stage in stages for topic in catalogue.stage_topics(pipeline, stage.name).values()}
+    return topics.union(_next_topics(stages, catalogue))
 
 
 def _next_topics(stages: Sequence[Stage], catalogue: Catalogue) -> list[str]:

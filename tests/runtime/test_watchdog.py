@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from failsoft import Pipeline
+from failsoft.catalogue import parse
 from failsoft.kafka import Duty, DutyKind
 from failsoft.policy.errors import WorkerStuck
 from failsoft.policy.watchdog import Sight, WatchdogSettings
 from failsoft.runtime.metrics import Metrics
 from failsoft.runtime.watchdog import Watchdog
+from failsoft.runtime.worker import duty_topics
+from failsoft.testing.stage import USUAL
 from failsoft.testing.virtual_time import run_in_virtual_time
 
 BOUNDS = WatchdogSettings(rebuild_seconds=60.0, exit_seconds=180.0)
@@ -104,3 +108,17 @@ async def test_where_it_is_not_enforced_nothing_is_done_and_the_silence_is_shown
     assert value(metrics, "failsoft_watchdog_rebuilds_total") is None or not value(
         metrics, "failsoft_watchdog_rebuilds_total"
     )
+
+
+def test_a_worker_is_not_stuck_while_the_topic_of_its_roll_ups_is_ill():
+    """They wait as long as it takes, and the producer is that of results: without requests nothing else is acknowledged."""
+    pipeline = Pipeline("support")
+    first = pipeline.stage("retrieve")
+    pipeline.stage("answer", after=first)
+    catalogue = parse(USUAL.replace("any: [one]", "support: [retrieve, answer]"))
+    assert duty_topics([first], catalogue) == {
+        "support.results",
+        "support.dead-letters",
+        "support.outcomes",
+        *(f"support.{stage}.{name}" for stage in ("retrieve", "answer") for name in catalogue.classes),
+    }
