@@ -83,6 +83,8 @@ def _body(answered: Mapping[str, Any] | bytes) -> dict[str, Any]:
 
 
 def _context(line: RequestLine, output: Output, now: float) -> Mapping[str, ContextPart]:
+    if not isinstance(output.context, Mapping):  # what an author's code returns is checked by nobody before
+        raise MalformedRecord("context", "not a mapping of names to values")
     gathered = {
         name: value if isinstance(value, ContextPart) else ContextPart(value, produced_at=now)
         for name, value in output.context.items()

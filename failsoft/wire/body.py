@@ -123,7 +123,7 @@ def encode_request(line: RequestLine, *, limit_bytes: int = VALUE_BYTES) -> byte
     """
     document: dict[str, Any] = {"custom_id": line.custom_id, "method": "POST", "url": line.url, "body": line.body}
     if line.context:
-        document["context"] = {name: _encode_part(part) for name, part in line.context.items()}
+        document["context"] = {name: _encode_part(part, f"context.{name}") for name, part in line.context.items()}
     return _dump(document, "value", limit_bytes)
 
 
@@ -199,6 +199,11 @@ def _decode_part(part: Any, path: str) -> ContextPart:
     return ContextPart(part["value"], PartState(state), produced_at)
 
 
-def _encode_part(part: ContextPart) -> dict[str, Any]:
+def _encode_part(part: ContextPart, path: str) -> dict[str, Any]:
     written = {"value": part.value, "state": part.state}
-    return written if part.produced_at is None else {**written, "produced_at": format_timestamp(part.produced_at)}
+    if part.produced_at is None:
+        return written
+    try:
+        return {**written, "produced_at": format_timestamp(part.produced_at)}
+    except (ValueError, OverflowError, OSError):
+        raise MalformedRecord(f"{path}.produced_at", "no instant; it is epoch seconds") from None
