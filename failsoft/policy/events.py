@@ -235,7 +235,7 @@ class LatencySeen:
 
 @dataclass(frozen=True, slots=True)
 class RollUpSeen:
-    """What a worker of a later stage has told of itself.
+    """What a worker of a later stage has told of itself, or of the same one: that shows that what is told can be heard.
 
     Attributes:
         rollup: how requests ended there, and how long calls took.

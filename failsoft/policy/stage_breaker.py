@@ -9,13 +9,14 @@ the stage before hears all of them. So all count the same, and agree without a w
 
 * failed, expired or unavailable >= 50 % of this class, with at least 20 of all workers; or
 * none was heard although something that was handed on has been due for 5 s: nobody works there, or all that waits is late. That
-  is a backlog beyond the budget of its class.
+  is a backlog beyond the budget of its class. But only if others were heard since: where all are silent it is the log that cannot
+  be heard, and a log that is there to watch the stages must not stop them.
 
 Shed and invalid say nothing of the stage: the one is its own protection, the other the request's fault.
 
 **Stays open** ``5 s x 2^reopenings``, at most 120 s, half of it jitter, as an endpoint's does. **Half-open**, it lets 5 through,
 and 5 more every 5 s. The first 5 ends since then decide, or those of 60 s where there are fewer: with half of them bad it opens
-again, and so it does where nothing was heard at all.
+again, and so it does where the stage alone was not heard at all.
 
 The knobs are those of the stage's breakers.
 """
@@ -50,6 +51,8 @@ class StageBreaker:
         self._window = CallWindow()
         self._due_at = math.inf
         """When the first of what was handed on has to have ended, of that on which nothing was heard since."""
+        self._others_at = -math.inf
+        """When any stage was heard last: its own tells, too."""
         self._opens_at = math.inf
         self._half_open_at = math.inf
         self._probes = 0
@@ -59,6 +62,10 @@ class StageBreaker:
     def handed_on(self, deadline_at: float) -> None:
         """A request goes to the next stage, and has to end by then."""
         self._due_at = min(self._due_at, deadline_at)
+
+    def others_heard(self, *, now: float) -> None:
+        """Any stage has told something: what is told can be heard."""
+        self._others_at = now
 
     def heard(self, ends: Mapping[Outcome, int], *, now: float) -> None:
         """Take what a worker of the next stage has told."""
@@ -91,7 +98,7 @@ class StageBreaker:
 
     def _look(self, now: float) -> None:
         """See what time alone has changed."""
-        is_silent = now >= self._due_at + SILENCE_SECONDS
+        is_silent = min(now, self._others_at) >= self._due_at + SILENCE_SECONDS
         if self.state is State.CLOSED and is_silent:
             self._open(Trigger.TRIPPED, now)
         elif self.state is State.OPEN and now >= self._opens_at:
@@ -109,7 +116,8 @@ class StageBreaker:
             self._decide(now)
 
     def _decide(self, now: float) -> None:
-        if not self._seen.calls or self._is_sick(self._seen, 1):
+        is_silent = not self._seen.calls and self._others_at > self._half_open_at
+        if is_silent or self._is_sick(self._seen, 1):
             self._open(Trigger.PROBE_BAD, now)
         else:
             self._move(Trigger.PROBES_GOOD)

@@ -1,4 +1,4 @@
-"""What the workers of later stages tell of themselves, passed on to the stages of this process that they come after.
+"""What the workers of a pipeline tell of themselves, passed on to the stages of this process that they belong to or come after.
 
 The roll-ups in ``<pipeline>.outcomes`` say both things that a stage wants to know of the next ones: how long their calls take,
 and how requests end there. A worker that starts reads the last few of them: durations of five minutes, as everywhere, and ends
@@ -34,8 +34,8 @@ class LaterStages:
         self._listeners: defaultdict[str, list[Callable[[RollUpSeen], None]]] = defaultdict(list)
 
     def attach(self, stage: Stage, hear: Callable[[RollUpSeen], None]) -> None:
-        """Tell a stage what those after it say."""
-        after = stage.successor
+        """Tell a stage what those after it say; and its own workers, so that it knows a silence of others from deafness."""
+        after = stage if stage.successor is not None else None
         while after is not None:
             self._listeners[after.name].append(hear)
             after = after.successor

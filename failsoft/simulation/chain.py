@@ -147,8 +147,8 @@ class Chain:
         return ask.budget_seconds / len(self._workers) - self._hop_seconds
 
     def _tell(self) -> None:
-        """Every stage tells those before it."""
-        for place, worker in enumerate(self._workers[1:], 1):
+        """Every stage tells those before it, and itself."""
+        for place, worker in enumerate(self._workers, 1):
             said = RollUpSeen(worker.rollup(), self.engine.now)
             for before in self._workers[:place]:
                 before.shell.feed(said)

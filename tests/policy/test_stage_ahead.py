@@ -134,6 +134,8 @@ def test_what_was_handed_on_and_never_heard_of_stops_it_and_what_ended_here_does
     assert on.calls[first]
     on.finish(first)
     on.now += 10.0
+    assert on.calls[on.arrive(budget=2.0)]
+    on.send(told("answer", ends={Outcome.OK: 1}))
     assert not on.calls[on.arrive(budget=2.0)]
 
 

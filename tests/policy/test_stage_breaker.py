@@ -55,8 +55,20 @@ def test_it_opens_when_nothing_is_heard_of_what_was_handed_on_though_it_was_due(
     found = breaker()
     found.handed_on(110.0)
     found.handed_on(200.0)
+    found.others_heard(now=110.0 + SILENCE_SECONDS - 0.1)
     assert found.allows(now=110.0 + SILENCE_SECONDS - 0.1)
+    found.others_heard(now=110.0 + SILENCE_SECONDS)
     assert not found.allows(now=110.0 + SILENCE_SECONDS)
+
+
+def test_where_nobody_at_all_is_heard_the_next_stage_is_not_taken_for_dead():
+    found = breaker()
+    found.others_heard(now=99.0)
+    found.handed_on(110.0)
+    assert all(found.allows(now=110.0 + seconds) for seconds in range(1_000))
+    found = half_opened()
+    assert found.allows(now=170.1)
+    assert found.state is State.CLOSED
 
 
 def test_silence_is_none_where_nothing_was_handed_on_or_something_was_heard_since():
@@ -104,6 +116,7 @@ def test_each_opening_in_a_row_lasts_longer_and_the_first_after_a_recovery_does_
 
 def test_probes_of_which_nothing_is_heard_open_it_again():
     found = half_opened()
+    found.others_heard(now=111.0)
     assert not found.allows(now=170.1)
     assert found.state is State.OPEN
 

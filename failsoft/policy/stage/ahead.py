@@ -53,7 +53,9 @@ class Ahead:
         return self._seconds
 
     def heard(self, rollup: RollUp, *, appended_at: float, now: float) -> None:
-        """Take what a worker of a later stage has told; ``appended_at`` is the broker's time of it, epoch seconds."""
+        """Take what a worker has told; ``appended_at`` is the broker's time of it, epoch seconds."""
+        for breaker in self._breakers.values():
+            breaker.others_heard(now=now)
         if rollup.stage not in self._stages:
             return
         if rollup.latency:
