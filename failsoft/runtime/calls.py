@@ -140,6 +140,8 @@ def _verdict(answer: "asyncio.Future[Output]") -> tuple[Verdict, Output | BaseEx
         return Verdict.TRANSIENT, asyncio.CancelledError()
     error = answer.exception()
     match error:
+        case None if answer.result().body is None:  # authors' code is not held to the type
+            return Verdict.BROKEN, EndpointBroken("an answer without a body")
         case None:
             return Verdict.OK, answer.result()
         case Busy():

@@ -122,3 +122,11 @@ async def test_what_a_call_raises_decides_whose_fault_it_was(error: Exception, v
     assert isinstance(report, CallFinished)
     assert report.verdict is verdict
     assert report.retry_after_seconds == (3.0 if isinstance(error, Busy) else None)
+
+
+async def test_an_answer_without_a_body_is_the_endpoint_s_fault_and_ends_no_worker():
+    stand = Stand()
+    stand.endpoint.answer.set_result(Output(None))  # type: ignore[arg-type]  # an author's mistake
+    stand.endpoint.over.set_result(None)
+    await stand.settle()
+    assert stand.reports == [CallFinished(1, Verdict.BROKEN, is_over=True)]
