@@ -142,7 +142,7 @@ def encode_result(
 
     Raises:
         ValueError: ok without an answer.
-        MalformedRecord: the answer has no form in JSON, or is longer than the topic takes.
+        MalformedRecord: the answer has no form in JSON, or is longer than the topic takes; or the region is no name.
     """
     if body is None and ending.outcome is Outcome.OK:
         raise ValueError("a result that is ok needs a body")
@@ -179,8 +179,12 @@ def encode_result(
         "ce_stage": stage,
         "ce_trail": encode_trail(envelope.trail),
     }
+    headers = encode_attributes(said)
+    Attributes(headers).text(
+        "ce_region"
+    )  # the one that authors choose: a result that no reader takes is seen by nobody
     value = encode_output(OutputLine(id_, custom_id, status, request.id, answer))
-    return Record(id_.encode(), value, [*encode_attributes(said), *envelope.trace, *envelope.correlation])
+    return Record(id_.encode(), value, [*headers, *envelope.trace, *envelope.correlation])
 
 
 def decode_result(headers: ForeignHeaders, value: bytes | None) -> Result:
