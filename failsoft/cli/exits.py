@@ -22,17 +22,33 @@ class Exit(IntEnum):
     WATCHDOG = 5
 
 
+_CODES = {
+    ConfigurationError: Exit.USAGE,
+    MalformedRecord: Exit.USAGE,
+    EnvironmentFailure: Exit.ENVIRONMENT,
+    WorkerStuck: Exit.WATCHDOG,
+}
+
+
 @contextmanager
 def explained_errors() -> Iterator[None]:
-    """Print our errors as one line on standard error and exit with their code. Anything else is a bug and keeps its traceback."""
+    """Print our errors as one line on standard error and exit with their code. Anything else is a bug and keeps its traceback.
+
+    Of several that ended what was under way at once (a group), the first is told.
+    """
     try:
         yield
-    except (ConfigurationError, MalformedRecord) as error:
-        print(f"failsoft: {error}", file=sys.stderr)
-        raise typer.Exit(Exit.USAGE) from None
-    except EnvironmentFailure as error:
-        print(f"failsoft: {error}", file=sys.stderr)
-        raise typer.Exit(Exit.ENVIRONMENT) from None
-    except WorkerStuck as error:
-        print(f"failsoft: {error}", file=sys.stderr)
-        raise typer.Exit(Exit.WATCHDOG) from None
+    except (ConfigurationError, MalformedRecord, EnvironmentFailure, WorkerStuck, ExceptionGroup) as error:
+        first, code = _first(error)
+        if code is None:
+            raise
+        print(f"failsoft: {first}", file=sys.stderr)
+        raise typer.Exit(code) from None
+
+
+def _first(error: Exception) -> tuple[Exception, Exit | None]:
+    """An error of ours and its code; no code where anything else is among them."""
+    if isinstance(error, ExceptionGroup):
+        found = [_first(each) for each in error.exceptions]
+        return next((each for each in found if each[1] is None), found[0])
+    return error, next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
