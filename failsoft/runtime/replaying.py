@@ -75,11 +75,13 @@ class Replayer:
         self._read = read
         self._outbox = outbox
         self._shelf = dead_letters_topic(pipeline)
+        stages = catalogue.pipelines[pipeline]
         self._classes = {
             topic: catalogue.classes[name]
-            for stage in catalogue.pipelines[pipeline]
+            for stage in stages
             for name, topic in catalogue.stage_topics(pipeline, stage).items()
         }
+        self._first = set(catalogue.stage_topics(pipeline, stages[0]).values())
         self._terms = terms
         self._clock = clock
         self._on_obstacle = on_obstacle
@@ -161,7 +163,7 @@ class Replayer:
 
     async def _replay(self, letter: Letter, whole: DeadLetter) -> None:
         topic, settings = self._choose(letter)
-        record = self._written(letter, whole, settings)
+        record = self._written(letter, whole, settings, is_between=topic not in self._first)
         if self._terms.is_dry:
             return
         await self._mark(letter, Deed.SENDING, topic)
@@ -183,7 +185,7 @@ class Replayer:
             raise _InTheWay(Obstacle.UNKNOWN_TOPIC, f"{topic} is no stage's topic any more; name another with --to")
         return _Chosen(topic, self._classes[topic])
 
-    def _written(self, letter: Letter, whole: DeadLetter, settings: ClassSettings) -> Record:
+    def _written(self, letter: Letter, whole: DeadLetter, settings: ClassSettings, *, is_between: bool) -> Record:
         now = self._clock.wall()
         try:
             expires_at = self._end(letter, whole, settings, now)
@@ -191,7 +193,7 @@ class Replayer:
                 raise _InTheWay(
                     Obstacle.DEADLINE_PASSED, "its deadline has passed; leave --keep-deadline out to give a new one"
                 )
-            return encode_replay(whole, letter.next_replay, expires_at=expires_at, sent_at=now)
+            return encode_replay(whole, letter.next_replay, expires_at=expires_at, sent_at=now, is_between=is_between)
         except MalformedRecord as error:
             raise _InTheWay(Obstacle.MALFORMED, str(error)) from None
 

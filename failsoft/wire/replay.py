@@ -8,7 +8,9 @@ source and counts on, which is what stops a loop: no header of its own is needed
 ``custom_id`` and correlation headers stay, so whoever waits under those gets the new result.
 
 **Deadline.** The old one has been used up. It is given anew, or kept by choice; either way the stamp is written anew: a worker
-takes no stamp for true that is more than a minute old, and would grant the old budget once more.
+takes no stamp for true that is more than a minute old, and would grant the old budget once more. Between stages a worker believes
+every stamp, because other workers write them by the broker's clock; whoever replays knows only his own, and leaves its time out:
+the budget counts from the append.
 
 All else is as it came: key, value, and headers, those that were malformed too.
 """
@@ -54,7 +56,9 @@ class Replay(NamedTuple):
         return Identity(f"/replay/{self.original}", str(self.number))
 
 
-def encode_replay(letter: DeadLetter, replay: Replay, *, expires_at: float, sent_at: float) -> Record:
+def encode_replay(
+    letter: DeadLetter, replay: Replay, *, expires_at: float, sent_at: float, is_between: bool = False
+) -> Record:
     """Write the record of a letter as a new request.
 
     Args:
@@ -62,6 +66,7 @@ def encode_replay(letter: DeadLetter, replay: Replay, *, expires_at: float, sent
         replay: what to call it.
         expires_at: its deadline, epoch seconds.
         sent_at: now, on this host's wall clock, epoch seconds.
+        is_between: it goes to a stage that comes after another.
 
     Raises:
         MalformedRecord: a worker would refuse it whatever it asks: with ours, its headers are too many or too long.
@@ -71,10 +76,10 @@ def encode_replay(letter: DeadLetter, replay: Replay, *, expires_at: float, sent
         "ce_source": replay.identity.source,
         "ce_expirytime": format_timestamp(expires_at),
         "ce_budgetms": milliseconds(expires_at - sent_at),
-        "ce_sentat": format_timestamp(sent_at),
+        "ce_sentat": None if is_between else format_timestamp(sent_at),
     }
     headers = [*encode_attributes(said), *(header for header in letter.headers if header[0] not in _REPLACED)]
-    check_headers(headers)
+    check_headers(headers, is_between=is_between)
     return Record(letter.key, letter.value, headers)
 
 

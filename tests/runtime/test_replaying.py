@@ -84,6 +84,18 @@ async def test_the_deadline_is_the_classs_or_what_is_asked_for():
     assert budgets == [3600.0, 30.0]
 
 
+async def test_to_a_later_stage_it_is_sent_as_between_stages():
+    office = Office()
+    await office.put(office.letter("q0"), office.letter("later", topic="shop.answer.batch"))
+    await office.replay(FAST)
+    sent_at = {
+        topic: decode_headers(record.headers, topic=topic, partition=0, offset=0).stamp.sent_at is not None
+        for topic in (BATCH, "shop.answer.batch")
+        for record in office.records(topic)
+    }
+    assert sent_at == {BATCH: True, "shop.answer.batch": False}
+
+
 async def test_a_deadline_that_a_class_does_not_take_is_refused_before_anything_is_sent():
     office = Office()
     await office.put(office.letter("q0"), office.letter("fast", topic=INTERACTIVE))

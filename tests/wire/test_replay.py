@@ -136,3 +136,22 @@ def test_a_letters_tenant_is_told_as_far_as_it_can_be_read():
     assert replace(LETTER, headers=()).tenant is None
     assert replace(LETTER, headers=(("ce_tenant", b"\xff"),)).tenant == "\ufffd"
     assert replace(LETTER, headers=(("ce_tenant", b"a"), ("ce_tenant", b"b"))).tenant is None
+
+
+@pytest.mark.parametrize("ahead_seconds", [-600.0, 0.0, 600.0])
+def test_between_stages_a_replay_has_its_budget_whatever_the_clock_of_who_sends_it(ahead_seconds):
+    """There no stamp is suspect, so one by a clock that is behind would have passed when it comes."""
+    record = encode_replay(LETTER, Replay("x", 1), expires_at=NOW + 60, sent_at=NOW, is_between=True)
+    envelope = decode_headers(record.headers, topic="t.s.batch", partition=0, offset=9, is_between=True)
+    at = NOW + ahead_seconds  # by the broker's clock
+    granted = grant(
+        envelope.stamp, appended_at=at, received_at=at, clock_offset=0.0, default_seconds=1.0, maximum_seconds=90.0
+    )
+    assert granted.remaining_seconds == 60.0
+
+
+def test_between_stages_it_may_have_the_headers_that_a_worker_added():
+    letter = replace(LETTER, headers=(*HEADERS, *(("h", b""),) * (HEADER_COUNT - len(HEADERS) + 1)))
+    with pytest.raises(MalformedRecord, match="headers"):
+        encode_replay(letter, Replay("x", 1), expires_at=NOW + 60, sent_at=NOW)
+    assert encode_replay(letter, Replay("x", 1), expires_at=NOW + 60, sent_at=NOW, is_between=True)
