@@ -101,6 +101,10 @@ class Request(NamedTuple):
         """The same, were it given at once. Equal requests have this in common; their contexts may not be of one age."""
         return level if self.reach is None else max(level, self.reach.best_level)
 
+    def may_use(self, tier: int, level: int) -> bool:
+        """Whether a model tier with this number from the best, and this level, can serve it."""
+        return self.level_on_arrival(level) <= self.floor and (self.reach is None or tier in self.reach.tiers)
+
     @property
     def granted_at(self) -> float:
         """When the budget began to run, on the monotonic clock: the wait in the log counts as waiting."""

@@ -6,10 +6,12 @@
 
     reserve = later                          where own + later <= left
             = left x later / (own + later)   where it is not: all stages give way alike
+    reserve <= left - least                  what this stage's quickest tier takes, q95 and the margin, is not given away
 
-The calls of this stage may take until ``deadline - reserve``. Dropping goes by the final deadline alone: because of a reserve
-nobody is given up, only sent to a lower tier, and where time is short the scaled reserve leaves every stage its part by the time
-that it usually takes. No fixed shares: what a fast stage does not use flows on to the next.
+The calls of this stage may take until ``deadline - reserve``. Where time is short the scaled reserve leaves every stage its part by
+the time that it usually takes, and the last line sees to it that a slow later stage costs nobody a call here, only its quality: that
+stage may have quicker tiers. Who still waits for a permit when only the reserve is left is given up. No fixed shares: what a fast
+stage does not use flows on to the next.
 
 q95 is that of the design (Bonferroni would ask for more with many stages; with two or three it changes little). What is observed
 is what all workers of a stage have told of all its tiers, so a stage that serves most requests by a small tier reserves little. A
@@ -21,9 +23,9 @@ Source: research/algorithms.md §1.2.
 RESERVED_QUANTILE = 0.95
 
 
-def reserve_seconds(left: float, *, own: float, later: float) -> float:
+def reserve_seconds(left: float, *, own: float, later: float, least: float = 0.0) -> float:
     """The time to keep back, seconds; nothing where nothing is left."""
     wanted = own + later
-    if left <= 0 or later <= 0:
+    if left <= least or later <= 0:
         return 0.0
-    return later if wanted <= left else left * later / wanted
+    return min(left - least, later if wanted <= left else left * later / wanted)

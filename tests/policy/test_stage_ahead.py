@@ -65,11 +65,19 @@ def test_before_five_calls_were_heard_of_the_authors_word_holds_and_without_one_
     assert on.machine.reserved_seconds == pytest.approx(0.1 + MARGIN, rel=0.02)
 
 
-def test_nobody_is_given_up_because_of_a_reserve_alone():
+@pytest.mark.parametrize("tiers", [(LARGE,), (LARGE, SMALL), (LARGE, SMALL, APOLOGY)])
+@pytest.mark.parametrize("budget", [0.6, 1.0, 2.0])
+@pytest.mark.parametrize("later_seconds", [0.2, 1.0, 10.0])
+def test_nobody_is_given_up_because_of_a_reserve_alone(tiers, budget, later_seconds):
+    on = Driver(stage(*tiers, later=(LaterStage("next"),)))
+    on.send(told(calls=30, seconds=later_seconds))
+    assert on.calls[on.arrive(budget=budget)]
+
+
+def test_who_accepts_the_full_tier_only_is_called_there_however_slow_later_stages_are():
     on = driver()
     on.send(told(calls=30, seconds=10.0))
-    record = on.arrive(budget=1.0)
-    assert on.calls[record] or on.publishes[record][0].ending.outcome is Outcome.OK
+    assert on.calls[on.arrive(budget=2.0, floor=1)][0].tier == "large"
 
 
 @pytest.mark.parametrize(("later", "left"), [((), 2_000), ((LaterStage("next"),), 0)])

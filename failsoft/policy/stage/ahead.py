@@ -69,9 +69,10 @@ class Ahead:
             for name, breaker in self._breakers.items():  # who tells of one class is there for all
                 breaker.heard(ends[name], now=now)
 
-    def reserve(self, request: Request, *, own_q95: float, now: float) -> float:
-        """What a request keeps back for the stages to come, seconds."""
-        return reserve_seconds(request.deadline_at - now, own=own_q95, later=self.seconds)
+    def reserve(self, request: Request, *, own_q95: float, least_q95: float, now: float) -> float:
+        """What a request keeps back for the stages to come, seconds; of its own stage's tiers the best and the quickest count."""
+        left, least = request.deadline_at - now, least_q95 + self._margin
+        return reserve_seconds(left, own=own_q95, later=self.seconds, least=least)
 
     @property
     def state(self) -> State:

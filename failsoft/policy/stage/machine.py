@@ -283,8 +283,11 @@ class StageMachine:
         usual = self._dispatcher.usual
         if self._ahead.next is None or not usual:
             return request
-        own_q95 = usual[0].latency.speed(now=self._now).q95
-        until = request.deadline_at - self._ahead.reserve(request, own_q95=own_q95, now=self._now)
+        q95s = [endpoint.latency.speed(now=self._now).q95 for endpoint in usual]
+        usable = (q95s[place] for place, end in enumerate(usual) if request.may_use(place, end.settings.level))
+        least_q95 = min(usable, default=0.0)
+        reserve = self._ahead.reserve(request, own_q95=q95s[0], least_q95=least_q95, now=self._now)
+        until = request.deadline_at - reserve
         return request._replace(waits_until=min(request.waits_until, until))
 
     def _receive(self, work: Work) -> None:
