@@ -273,6 +273,15 @@ def test_who_wants_the_same_as_a_suspect_does_not_go_before_it():
     assert worker.under_way() == [0]
 
 
+def test_who_is_let_out_finds_the_one_that_arrives_at_that_instant_called_already():
+    worker = Worker({PLACE: died(highest_started=5), PLACES[1]: Progress(0)})
+    (waits,) = worker.arrive(PLACE, 0, key="k")
+    worker.now += worker.budget - 0.04  # nobody has woken it meanwhile
+    (arrives,) = worker.arrive(PLACES[1], 0, key="k")
+    assert arrives in worker.calls
+    assert (worker.ends[waits].ending.outcome, worker.ends[waits].ending.tier) == (Outcome.OK, "apology")
+
+
 def test_wariness_ends_when_all_that_was_under_way_is_done_and_some_more():
     worker = Worker({PLACE: died(highest_started=3)})
     done = 0

@@ -156,6 +156,7 @@ class StageMachine:
         self._handlers[type(event)](event)
         is_watching = bool(self._quarantine)
         if is_watching and (type(event) in _MOVE_WATCHED or now >= self._watch_at):
+            self._dispatch()  # whom a permit was given is called, before others join it
             self._watch()
         if is_watching or type(event) not in _MOVE_NOBODY:  # else it changes nothing for those who wait
             if self._calls.are_shared:
