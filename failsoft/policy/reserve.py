@@ -8,8 +8,8 @@
             = left x later / (own + later)   where it is not: all stages give way alike
     reserve <= left - least                  what this stage's quickest tier takes, q95 and the margin, is not given away
 
-The calls of this stage may take until ``deadline - reserve``. Where time is short the scaled reserve leaves every stage its part by
-the time that it usually takes, and the last line sees to it that a slow later stage costs nobody a call here, only its quality: that
+The calls of this stage may take until ``deadline - reserve``. Where time is short the scaled reserve leaves every stage its part
+by the time that it usually takes. The last line sees to it that a slow later stage costs nobody a call here, only quality: that
 stage may have quicker tiers. Who still waits for a permit when only the reserve is left is given up. No fixed shares: what a fast
 stage does not use flows on to the next.
 
