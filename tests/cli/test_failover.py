@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from failsoft.cli import app
 from failsoft.cli.exits import Exit
+from failsoft.cli.failover.desk import BrokerClock
+from failsoft.policy.clock_offset import ClockOffset
 
 CATALOGUE = """
 version: 1
@@ -122,3 +126,12 @@ def test_what_is_planned_tried_and_told(folder: Path, kafka_bootstrap: str):
     assert (found["kind"], found["by"], found["verdict"], found["phase"]) == ("drill", "ann", "failed", "ended")
     told = CliRunner().invoke(app, ["failover", "status", "--bootstrap", kafka_bootstrap])
     assert "drill of eu-us by ann, 0.0 days ago: failed" in told.output
+
+
+def test_what_is_measured_goes_by_the_broker_s_clock_as_soon_as_one_record_is_acknowledged():
+    """Results are stamped by it: by the clock of a machine that is a minute off, none or all would be those of a step."""
+    outbox: Any = SimpleNamespace(clock_offset=ClockOffset())
+    clock = BrokerClock(SimpleNamespace(wall=lambda: 1_000.0), outbox)
+    assert clock.wall() == 1_000.0
+    outbox.clock_offset.observe(sent_at=1_000.0, appended_at=1_060.0, acked_at=1_000.004, now=1.0)
+    assert clock.wall() == pytest.approx(1_060.0, abs=0.01)
