@@ -10,7 +10,7 @@ demo: .venv/.installed ## the main job, on a real Kafka of its own: see README
 
 test: .venv/.installed ## every test, the real broker's too
 ifeq ($(ARGS),)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone"
 	$(BIN)/python -m pytest -m alone
 else
 	$(BIN)/python -m pytest $(ARGS)
@@ -35,7 +35,7 @@ faults: .venv/.installed ## real brokers and workers under seeded faults: ARGS='
 	$(BIN)/failsoft faults $(ARGS)
 
 kills: .venv/.installed ## a hundred ends of workers in all states of the broker, fifty frozen workers: 40 minutes
-	FAILSOFT_FAULTS=whole $(BIN)/python -m pytest tests/faults tests/endpoints/test_processes.py tests/acceptance/test_breakers_shared.py
+	FAILSOFT_FAULTS=whole $(BIN)/python -m pytest tests/faults tests/endpoints/test_processes.py tests/acceptance/test_breakers_shared.py tests/failover/test_on_kafka.py
 
 fuzz: .venv/.installed ## bytes that nobody should send, at all decoders: ARGS='--seconds 60'
 	$(BIN)/python -m tests.wire.fuzz $(ARGS)

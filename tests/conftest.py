@@ -17,6 +17,11 @@ settings.load_profile("ci")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that wait for processes and brokers first: else one core ends with the longest of them, and the other with nothing."""
+    items.sort(key=lambda item: not (item.get_closest_marker("acceptance") or item.get_closest_marker("kafka")))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _leaks_are_found_where_they_were_made() -> Iterator[None]:
     """What a module left open is an error of its own last test, and not of whichever test the collector runs in later."""
