@@ -2,7 +2,8 @@
 
 A column is one region of each tier, and a dispatcher of its own. While a route is on its way there are two of them, and who waits
 in one is not held up by what is stopped or full in the other: breakers stop traffic, and nobody is sent elsewhere by them. Two
-columns share an endpoint where their regions are the same, and are served there in turn.
+columns share an endpoint where their regions are the same, and are served there in turn. Only the room of a class is one for all:
+where nothing but a stopped region may serve some of its requests, and they have hours, they fill it, since no log can be skipped.
 
 When an operator moves a route, those who wait change their column; calls that have begun end where they are.
 
