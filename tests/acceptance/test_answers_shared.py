@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from failsoft.cli.exits import Exit
@@ -43,6 +44,8 @@ stage.tier("sorry", Constant({"by": None}))
 ANSWERS = 'answers: {config: {cleanup.policy: "compact,delete", retention.ms: 24h}}'
 QUESTIONS = [(tenant, number) for number in range(12) for tenant in ("a", "b")]
 BUDGET_SECONDS = 30.0
+COMMITTED_SECONDS = 3.0
+"""A worker commits each second. What is done and not committed when it dies is done again, before anybody has read its answers."""
 
 
 @pytest.fixture
@@ -77,9 +80,19 @@ def calls(folder: Path) -> list[int]:
 
 
 async def owns(share: float, *workers: Worker) -> None:
-    """Wait until each worker has this share of the partitions, and has had a moment to read what is known in them."""
+    """Wait until each worker has this share of the partitions."""
     await until(lambda: all(share_of(worker) == share for worker in workers), 60.0)
-    await asyncio.sleep(2.0)
+
+
+async def knows(count: int, worker: Worker) -> None:
+    """Wait until the worker has read so many answers: it takes requests before that, and would call for them."""
+    (address,) = re.findall(r"ready: (\S+/metrics)", worker.log.read_text())
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60.0):
+        while True:
+            async with session.get(address) as response:
+                if f'failsoft_answers{{stage="work"}} {count}.0' in await response.text():
+                    return
+            await asyncio.sleep(0.1)
 
 
 def share_of(worker: Worker) -> float:
@@ -111,8 +124,10 @@ async def test_answers_outlive_the_worker_that_was_told_them_and_stand_in_for_a_
         assert len(calls(tmp_path)) == len(QUESTIONS)
         assert set(calls(tmp_path)) == {first.process.pid, second.process.pid}
 
+        await asyncio.sleep(COMMITTED_SECONDS)
         await first.exit_after(signal.SIGKILL)
         await owns(1.0, second)
+        await knows(len(QUESTIONS), second)
         again = await ask_all(cluster, QUESTIONS)
         assert len(calls(tmp_path)) == len(QUESTIONS), "all was known, also what only the dead one was told"
         for (tenant, number), before, result in zip(QUESTIONS, asked, again, strict=True):
@@ -127,6 +142,7 @@ async def test_answers_outlive_the_worker_that_was_told_them_and_stand_in_for_a_
         third = await fleet.start()
         await third.ready()
         await owns(1.0, third)
+        await knows(len(QUESTIONS), third)
         known = await ask_all(cluster, QUESTIONS, budget_seconds=5.0)
         unknown = await ask_all(cluster, [("c", number) for number in range(12)], budget_seconds=5.0)
     for (tenant, number), result in zip(QUESTIONS, known, strict=True):
