@@ -18,7 +18,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that wait for processes and brokers first: else one core ends with the longest of them, and the other with nothing."""
+    """Those that wait for processes and brokers first: else one core ends with the longest of them, the other with nothing."""
     items.sort(key=lambda item: not (item.get_closest_marker("acceptance") or item.get_closest_marker("kafka")))
 
 

@@ -45,7 +45,7 @@ ANSWERS = 'answers: {config: {cleanup.policy: "compact,delete", retention.ms: 24
 QUESTIONS = [(tenant, number) for number in range(12) for tenant in ("a", "b")]
 BUDGET_SECONDS = 30.0
 COMMITTED_SECONDS = 3.0
-"""A worker commits each second. What is done and not committed when it dies is done again, before anybody has read its answers."""
+"""A worker commits each second. What is done and not committed when it dies is done again, before its answers are read."""
 
 
 @pytest.fixture
