@@ -175,6 +175,7 @@ class Fetcher:
                     raise
                 self._undecodable |= {place.partition: offset for place, offset in found.items()}
                 log.error("%s: records that cannot be decoded at %s", self._topic, self._undecodable)
+                self._go_back()
                 return
             # No await from here to the hand-over: what was taken is handed over under the assignment it was taken in.
             anew = self._made_anew(taken)
@@ -245,6 +246,11 @@ class Fetcher:
             )
             self._consumer.seek(self._place(number), place.offset + 1)
         return stand_ins
+
+    def _go_back(self) -> None:
+        """Read again what the client has taken of all partitions and given to nobody, because one of them broke off."""
+        for number, position in self._positions.items():
+            self._consumer.seek(self._place(number), position)
 
     async def _idle(self) -> None:
         """Wait until there is room, and keep an eye on the log meanwhile."""

@@ -7,7 +7,7 @@ A record whose headers are no UTF-8 cannot be read by this client: it is passed 
 """
 
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -43,7 +43,17 @@ async def raw_records(connection: Connection, topic: str, *, since: float) -> As
             consumer.seek(place, ends[place] if found[place] is None else found[place].offset)
         undecodable: dict[TopicPartition, int] = {}
         while not _is_past(consumer, ends):
-            for place, records in (await _fetch(consumer, undecodable)).items():
+            _pass(consumer, undecodable)
+            before = {place: private.position(consumer, place) for place in places}
+            try:
+                taken = await consumer.getmany(timeout_ms=POLL_MS, max_records=1 if undecodable else None)
+            except UnicodeDecodeError:  # aiokafka gives up all that it has fetched, of the other partitions too
+                _note(consumer, undecodable)
+                for place, position in before.items():
+                    if position is not None:
+                        consumer.seek(place, position)
+                continue
+            for place, records in taken.items():
                 for record in records:
                     if record.offset < ends[place]:
                         yield _record(record)
@@ -51,24 +61,21 @@ async def raw_records(connection: Connection, topic: str, *, since: float) -> As
         await close_consumer(consumer)
 
 
-async def _fetch(
-    consumer: AIOKafkaConsumer, undecodable: dict[TopicPartition, int]
-) -> Mapping[TopicPartition, Sequence[Any]]:
-    """Read once, and go on behind a record that cannot be decoded when all before it have come, one by one."""
+def _pass(consumer: AIOKafkaConsumer, undecodable: dict[TopicPartition, int]) -> None:
+    """Go on behind a record that cannot be decoded when all before it have come, one by one."""
     for place, offset in list(undecodable.items()):
         position = private.position(consumer, place)
         if position is not None and position >= offset:
             del undecodable[place]
             consumer.seek(place, offset + 1)
-    try:
-        return await consumer.getmany(timeout_ms=POLL_MS, max_records=1 if undecodable else None)  # type: ignore[no-any-return]  # no types
-    except UnicodeDecodeError:  # aiokafka gives up all that it has fetched
-        found = private.undecodable(consumer)
-        if not found:
-            raise
-        undecodable |= found
-        log.warning("records that cannot be decoded are passed over, at %s", sorted(found.items()))
-        return {}
+
+
+def _note(consumer: AIOKafkaConsumer, undecodable: dict[TopicPartition, int]) -> None:
+    found = private.undecodable(consumer)
+    if not found:
+        raise ValueError("something cannot be decoded, and the client does not say what")
+    undecodable |= found
+    log.warning("records that cannot be decoded are passed over, at %s", sorted(found.items()))
 
 
 def _is_past(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:

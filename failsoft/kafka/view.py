@@ -269,6 +269,8 @@ class View:
             raise ValueError(f"{self._topic}: something cannot be decoded, and the client does not say what")
         self._undecodable |= {place.partition: offset for place, offset in found.items()}
         log.error("%s: records that cannot be decoded are passed over, at %s", self._topic, self._undecodable)
+        for number, position in self._positions.items():  # what was taken of the others was given to nobody
+            self._consumer.seek(self._place(number), position)
 
     def _pass_undecodable(self) -> None:
         """Go on behind a record that cannot be decoded, once all before it are read."""

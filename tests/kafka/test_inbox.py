@@ -258,7 +258,7 @@ async def test_a_fetcher_that_silently_stops_is_replaced_and_goes_on_where_it_wa
     assert inbox._fetchers["batch"]._consumer is not stopped
 
 
-async def send_with_a_header_name_that_is_not_utf8(bootstrap: str, topic: str) -> None:
+async def send_with_a_header_name_that_is_not_utf8(bootstrap: str, topic: str, partition: int = 0) -> None:
     """What a producer in another language can send; aiokafka's own cannot, so its batch is altered on the way."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
     await producer.start()
@@ -268,7 +268,7 @@ async def send_with_a_header_name_that_is_not_utf8(bootstrap: str, topic: str) -
         altered = bytearray(batch._build()).replace(b"name", b"\xff\xfe\xfd\xfc")
         altered[17:21] = calc_crc32c(bytes(altered[21:])).to_bytes(4, "big")
         batch._buffer = altered
-        await (await producer.send_batch(batch, topic, partition=0))
+        await (await producer.send_batch(batch, topic, partition=partition))
     finally:
         await producer.stop()
 
@@ -285,6 +285,19 @@ async def test_a_record_that_cannot_be_decoded_comes_empty_in_its_place_and_bloc
     assert [fetched.value for fetched in listener.taken] == [b"0", b"1", None, b"3"]
     assert listener.offsets(Partition("batch", 0)) == [0, 1, 2, 3]
     assert listener.taken[2].headers == ()
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+async def test_a_record_that_cannot_be_decoded_costs_no_record_of_another_partition(new_stage, outbox, broken):
+    stage, listener = await new_stage(2), Listener()
+    topic, other = stage.topics["batch"], 1 - broken
+    for _ in range(3):
+        await outbox.send(topic, key=None, value=b"good", partition=other)
+    await send_with_a_header_name_that_is_not_utf8(stage.connection.bootstrap_servers, topic, broken)
+    await stage.join(listener)
+    await until(lambda: len(listener.taken) >= 4)
+    assert listener.offsets(Partition("batch", other)) == [0, 1, 2]
+    assert listener.offsets(Partition("batch", broken)) == [0]
 
 
 async def test_a_commit_past_the_end_of_the_log_begins_at_its_beginning(new_stage, outbox):

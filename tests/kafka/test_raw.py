@@ -36,11 +36,12 @@ async def test_every_record_comes_repeats_and_all_from_an_instant_on(connection,
     assert first.offset == 0
 
 
-async def test_records_that_cannot_be_decoded_are_passed_over_and_nothing_else_is(connection, outbox, topic):
+@pytest.mark.parametrize("broken", [0, 1])
+async def test_records_that_cannot_be_decoded_are_passed_over_and_nothing_else_is(connection, outbox, topic, broken):
     for number in range(3):
-        await outbox.send(topic, key=None, value=b"%d" % number, partition=0)
-        await send_with_a_header_name_that_is_not_utf8(connection.bootstrap_servers, topic)
-    await outbox.send(topic, key=None, value=b"other", partition=1)
+        await outbox.send(topic, key=None, value=b"%d" % number, partition=broken)
+        await send_with_a_header_name_that_is_not_utf8(connection.bootstrap_servers, topic, broken)
+    await outbox.send(topic, key=None, value=b"other", partition=1 - broken)
     async with asyncio.timeout(20):
         found = [record.value async for record in raw_records(connection, topic, since=0.0)]
     assert sorted(record or b"" for record in found) == [b"0", b"1", b"2", b"other"]
