@@ -17,8 +17,8 @@ HEARD_SECONDS = 1.0
 """In which every worker hears a word on a route: a view reads within a tenth of a second, and the machine is loaded."""
 
 TRIES = 5
-"""The breaker that opened when the target failed is half open until calls come again, and of a hundred requests that come while 1 %
-is held none may be among the 1 %: a run that meets either goes back, and is given again."""
+"""The breaker that opened when the target failed is half open until calls come again, and of the hundred requests that come while
+1 % is held none may be among that 1 %: a run that meets either goes back, and is given again."""
 
 
 def failures(ends: Mapping[str, Result]) -> list[str]:
