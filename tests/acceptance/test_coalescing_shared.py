@@ -22,7 +22,7 @@ from tests.acceptance.harness import Cluster, until
 from tests.acceptance.test_rebalances import committed_offsets
 from tests.faults.fleet import Fleet, Worker, a_fleet
 
-pytestmark = [pytest.mark.kafka, pytest.mark.acceptance]
+pytestmark = [pytest.mark.kafka, pytest.mark.acceptance, pytest.mark.alone]
 
 CALL_SECONDS = 6.0
 PIPELINE = f"""
