@@ -115,18 +115,21 @@ class Probe:
         """What became of production's requests.
 
         Since the share is on, which part ended ok; what was the sender's fault does not count. In the second half of that time,
-        when all workers have heard and what was under way has ended, how many came over.
+        when all workers have heard and what was under way has ended, how many came over: of those that the endpoint answered, or,
+        where it answers none because the origin is ill, of all.
         """
         halfway = began_at + look.hold_seconds / 2
-        ok = ended = came = called = 0
+        ok = ended = came = called = due = 0
         async for at, result in self._results(began_at):
-            ended += result.outcome is not Outcome.INVALID
+            is_due = result.outcome is not Outcome.INVALID
+            ended += is_due
             ok += result.is_ok
+            due += is_due and at >= halfway
             if at >= halfway and is_of(self._runbook, result):
                 called += 1
                 came += result.region == self._runbook.target
         served = ok / ended if ended else None
-        return {CheckName.SERVED: served, CheckName.ARRIVED: arrived(came, called, look.share or 0.0)}
+        return {CheckName.SERVED: served, CheckName.ARRIVED: arrived(came, called or due, look.share or 0.0)}
 
     async def _results(self, since: float) -> AsyncIterator[tuple[float, Result]]:
         reader = ResultReader(self._connection, results_topic(self._runbook.pipeline), start=since, until_end=True)
