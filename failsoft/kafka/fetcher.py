@@ -36,6 +36,7 @@ from failsoft.kafka.backlog import Backlog
 from failsoft.kafka.clients import close_consumer, connected_consumer
 from failsoft.kafka.connection import Connection
 from failsoft.kafka.listener import Fetched, InboxListener
+from failsoft.kafka.pull import Pull
 from failsoft.policy.errors import EnvironmentFailure
 from failsoft.policy.request import ClassName, RecordId
 
@@ -96,7 +97,7 @@ class Fetcher:
         self._assignments: dict[int, int] = {}
         self._positions: dict[int, int] = {}
         self._backlog = Backlog()
-        self._undecodable: dict[int, int] = {}
+        self._pulls = Pull()
         self._moved_at = 0.0
         self._woken = asyncio.Event()
         self._is_given_up = False
@@ -123,7 +124,7 @@ class Fetcher:
         """Drop these; no record of them is handed over any more."""
         self._remember_positions()
         for number in numbers:
-            for known in (self._positions, self._assignments, self._undecodable):
+            for known in (self._positions, self._assignments):
                 known.pop(number, None)
             self._backlog.forget(number)
         self._assign()
@@ -165,21 +166,13 @@ class Fetcher:
 
     async def _pull(self, room: int) -> None:
         """Take what is there, or wait for it a little."""
-        batch, anew = self._stand_ins(), frozenset[int]()
-        if not batch:
-            try:
-                taken = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=1 if self._undecodable else room)
-            except UnicodeDecodeError:  # a header name that is not UTF-8: aiokafka gives up all that it has fetched
-                found = private.undecodable(self._consumer)
-                if not found:
-                    raise
-                self._undecodable |= {place.partition: offset for place, offset in found.items()}
-                log.error("%s: records that cannot be decoded at %s", self._topic, self._undecodable)
-                self._go_back()
-                return
-            # No await from here to the hand-over: what was taken is handed over under the assignment it was taken in.
-            anew = self._made_anew(taken)
-            batch = [self._fetched(each) for tp, found in taken.items() if tp.partition not in anew for each in found]
+        pulled = await self._pulls.take(self._consumer, timeout_ms=POLL_MS, max_records=room, reached=self._reached)
+        # No await from here to the hand-over: what was taken is handed over under the assignment it was taken in.
+        anew = self._made_anew(pulled.records)
+        batch = [self._stand_in(tp.partition, offset) for tp, offset in pulled.passed.items()]
+        batch += [
+            self._fetched(each) for tp, found in pulled.records.items() if tp.partition not in anew for each in found
+        ]
         before = dict(self._positions)
         self._remember_positions()
         for number in self._positions:
@@ -221,36 +214,25 @@ class Fetcher:
                 log.error("%s-%d: %d records were deleted before they were read", *place, deleted)
                 self._on_deleted(deleted)
 
-    def _stand_ins(self) -> list[Fetched]:
-        """Put an empty record in the place of one that cannot be decoded, once all before it are read, and go on behind it.
+    def _stand_in(self, number: int, offset: int) -> Fetched:
+        """Put an empty record in the place of one that cannot be decoded.
 
         It gets its end as a malformed request; skipped it would be lost, and read again it would block its partition.
         """
-        reached = [number for number, offset in self._undecodable.items() if self._positions[number] >= offset]
-        stand_ins = []
-        for number in reached:
-            place = RecordId(self._class, number, self._undecodable.pop(number))
-            assignment, now = self._assignments[number], self._wall_clock()
-            stand_ins.append(
-                Fetched(
-                    record=place,
-                    topic=self._topic,
-                    assignment=assignment,
-                    timestamp=now,
-                    is_append_time=False,
-                    key=None,
-                    value=None,
-                    headers=(),
-                    size_bytes=0,
-                )
-            )
-            self._consumer.seek(self._place(number), place.offset + 1)
-        return stand_ins
+        return Fetched(
+            record=RecordId(self._class, number, offset),
+            topic=self._topic,
+            assignment=self._assignments[number],
+            timestamp=self._wall_clock(),
+            is_append_time=False,
+            key=None,
+            value=None,
+            headers=(),
+            size_bytes=0,
+        )
 
-    def _go_back(self) -> None:
-        """Read again what the client has taken of all partitions and given to nobody, because one of them broke off."""
-        for number, position in self._positions.items():
-            self._consumer.seek(self._place(number), position)
+    def _reached(self) -> dict[TopicPartition, int]:
+        return {self._place(number): position for number, position in self._positions.items()}
 
     async def _idle(self) -> None:
         """Wait until there is room, and keep an eye on the log meanwhile."""

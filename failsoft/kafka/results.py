@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from failsoft.kafka import private
 from failsoft.kafka.clients import close_consumer, connected_consumer, partition_counts
 from failsoft.kafka.connection import Connection
+from failsoft.kafka.pull import Pull, read_on
 
 HORIZON_SECONDS = 3600.0
 """Repeats come from redelivery after a crash and from a replaced producer: seconds to minutes apart, so an hour is ample."""
@@ -98,6 +99,7 @@ class ResultReader:
         self._starts: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._seen: dict[int, FirstSeen] = {}
+        self._pull = Pull()
         self.repeats = 0
         """Records from the starting position on that were not the first of their id."""
 
@@ -130,7 +132,8 @@ class ResultReader:
         """Yield results, each id once, in order of offsets within each partition."""
         while not (self._until_end and self._is_at_end()):
             self._gain_added()
-            for place, records in (await self._consumer.getmany(timeout_ms=POLL_MS)).items():
+            pulled = await read_on(self._consumer, self._pull, list(self._starts), timeout_ms=POLL_MS)
+            for place, records in pulled.records.items():
                 for record in records:
                     if self._counts(place, record):
                         yield _result(record)

@@ -29,6 +29,7 @@ from aiokafka.errors import KafkaError
 from failsoft.kafka import private
 from failsoft.kafka.clients import close_consumer, connected_consumer, partition_counts
 from failsoft.kafka.connection import Connection
+from failsoft.kafka.pull import Pull
 from failsoft.policy.errors import ConfigurationError, EnvironmentFailure
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class View:
         self._positions: dict[int, int] = {}
         self._targets: dict[int, int] = {}
         """Partitions that have not been read to the end that they had: number -> that end."""
-        self._undecodable: dict[int, int] = {}
+        self._pulls = Pull()
         self._consumer: AIOKafkaConsumer = None
         self._changed = asyncio.Event()
         self._caught_up = asyncio.Event()
@@ -136,7 +137,7 @@ class View:
         """Read these no more; no record of them is handed over from here on."""
         self._own().difference_update(numbers)
         for number in numbers:
-            for known in (self._positions, self._targets, self._undecodable):
+            for known in (self._positions, self._targets):
                 known.pop(number, None)
         self._change()
 
@@ -228,16 +229,10 @@ class View:
 
     async def _turn(self) -> None:
         """Read once."""
-        self._pass_undecodable()
-        try:
-            taken = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=1 if self._undecodable else BATCH)
-        except UnicodeDecodeError:  # a header name that is not UTF-8: aiokafka gives up all that it has fetched
-            if not self._changed.is_set():  # else it is met again, if its partition is still wanted
-                self._note_undecodable()
-            return
+        pulled = await self._pulls.take(self._consumer, timeout_ms=POLL_MS, max_records=BATCH, reached=self._reached)
         if self._changed.is_set():
             return  # what was taken comes again, as far as it is still wanted
-        batch = self._records(taken)
+        batch = self._records(pulled.records)
         self._remember_positions()
         if batch:
             self._moved_at = time.monotonic()
@@ -263,22 +258,8 @@ class View:
         if not self._targets and not self._changed.is_set():
             self._caught_up.set()
 
-    def _note_undecodable(self) -> None:
-        found = private.undecodable(self._consumer)
-        if not found:
-            raise ValueError(f"{self._topic}: something cannot be decoded, and the client does not say what")
-        self._undecodable |= {place.partition: offset for place, offset in found.items()}
-        log.error("%s: records that cannot be decoded are passed over, at %s", self._topic, self._undecodable)
-        for number, position in self._positions.items():  # what was taken of the others was given to nobody
-            self._consumer.seek(self._place(number), position)
-
-    def _pass_undecodable(self) -> None:
-        """Go on behind a record that cannot be decoded, once all before it are read."""
-        for number, offset in list(self._undecodable.items()):
-            if self._positions[number] >= offset:
-                del self._undecodable[number]
-                self._positions[number] = offset + 1
-                self._consumer.seek(self._place(number), offset + 1)
+    def _reached(self) -> dict[TopicPartition, int]:
+        return {self._place(number): position for number, position in self._positions.items()}
 
     async def _look(self) -> None:
         """Nothing comes: is there nothing, were partitions added, is the log another, or has the client died?"""

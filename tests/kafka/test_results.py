@@ -13,6 +13,7 @@ from failsoft.kafka.results import FirstSeen, ResultReader, ResultRecord
 from failsoft.policy.errors import ConfigurationError
 
 from .conftest import create_topics, until
+from .test_inbox import send_with_a_header_name_that_is_not_utf8
 
 
 def appearances(seen: FirstSeen, *pairs: tuple[bytes, float]) -> list[bool]:
@@ -158,6 +159,16 @@ async def test_until_end_is_the_end_that_was_when_the_reader_was_started(connect
 
 
 @pytest.mark.kafka
+async def test_a_record_that_cannot_be_decoded_costs_nobody_a_result(connection, outbox, topic):
+    for number in range(3):
+        await outbox.send(topic, key=b"%d" % number, value=b"v", partition=number)
+    await send_with_a_header_name_that_is_not_utf8(connection.bootstrap_servers, topic, 1)
+    await outbox.send(topic, key=b"behind", value=b"v", partition=1)
+    async with asyncio.timeout(20):
+        found, _ = await read(connection, topic, start="beginning")
+    assert sorted(record.key or b"" for record in found) == [b"0", b"1", b"2", b"behind"]
+
+
 async def test_a_topic_that_does_not_exist_is_named(connection):
     with pytest.raises(ConfigurationError, match=r"no-such-topic; run `failsoft topics apply`"):
         await ResultReader(connection, "no-such-topic").start()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from failsoft.kafka import view
+from failsoft.kafka import pull, view
 from failsoft.kafka.connection import Connection
 from failsoft.kafka.view import View
 
@@ -53,11 +53,8 @@ async def test_it_goes_on_with_the_others(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(view, "connected_consumer", connected)
     monkeypatch.setattr(view, "close_consumer", close)
-    monkeypatch.setattr(
-        view,
-        "private",
-        SimpleNamespace(undecodable=lambda _: {LOST: 0}, position=lambda *_: 0 if client.turns < 3 else 1),
-    )
+    monkeypatch.setattr(view, "private", SimpleNamespace(position=lambda *_: 0 if client.turns < 3 else 1))
+    monkeypatch.setattr(pull, "private", SimpleNamespace(undecodable=lambda _: {LOST: 0}))
     client.view = View(Connection("127.0.0.1:1"), "answers", take=lambda _: None, numbers=(2, LOST.partition))
     await client.view.start()
     try:
