@@ -87,38 +87,57 @@ async def test_a_region_whose_breaker_opens_while_a_share_is_held_is_left_early(
     assert seen.figures == {CheckName.BREAKERS: 1.0}
 
 
+async def end(
+    cluster: Cluster,
+    number: int,
+    outcome: Outcome,
+    reason: Reason = Reason.NONE,
+    *,
+    tier: str | None = None,
+    region: str = "",
+) -> None:
+    """A result, as a worker writes it."""
+    record = encode_result(
+        Ending(outcome, reason, tier, 1 if tier else None),
+        Envelope(Identity("/test", str(number))),
+        pipeline=cluster.pipeline,
+        published_at=time.time(),
+        custom_id=None,
+        body={},
+        region=region or None,
+    )
+    topic = results_topic(cluster.pipeline)
+    await cluster.outbox.send(topic, key=record.key, value=record.value, headers=record.headers)
+
+
 async def test_what_was_served_ended_ok_while_the_share_was_on_and_what_arrived_was_called_in_the_target(
     cluster: Cluster,
 ):
-    async def end(
-        number: int, outcome: Outcome, reason: Reason = Reason.NONE, *, tier: str | None = None, region: str = ""
-    ) -> None:
-        record = encode_result(
-            Ending(outcome, reason, tier, 1 if tier else None),
-            Envelope(Identity("/test", str(number))),
-            pipeline=cluster.pipeline,
-            published_at=time.time(),
-            custom_id=None,
-            body={},
-            region=region or None,
-        )
-        topic = results_topic(cluster.pipeline)
-        await cluster.outbox.send(topic, key=record.key, value=record.value, headers=record.headers)
-
     checked = (CheckName.SERVED, CheckName.ARRIVED)
     checks = tuple(Check(name, 0.5) for name in checked)
     assert (await probe(cluster).look(checks, Look(1.0, 0.0), known={})).figures == dict.fromkeys(checked)
-    await end(0, Outcome.EXPIRED, Reason.DEADLINE_PASSED)
+    await end(cluster, 0, Outcome.EXPIRED, Reason.DEADLINE_PASSED)
     await asyncio.sleep(0.5)  # more than the broker's clock is uncertain by
     looking = asyncio.create_task(probe(cluster).look(checks, Look(1.0, 2.0), known={}))
     await asyncio.sleep(0.5)
-    await end(1, Outcome.OK, tier="large", region="eu")  # was under way
+    await end(cluster, 1, Outcome.OK, tier="large", region="eu")  # was under way
     await asyncio.sleep(0.8)
-    await end(2, Outcome.OK, tier="large", region="eu")  # its worker has not heard
-    await end(3, Outcome.OK, tier="large", region="us")
-    await end(4, Outcome.FAILED, Reason.ENDPOINT_ERROR)
-    await end(5, Outcome.INVALID, Reason.REQUEST_REFUSED)  # its sender's fault
+    await end(cluster, 2, Outcome.OK, tier="large", region="eu")  # its worker has not heard
+    await end(cluster, 3, Outcome.OK, tier="large", region="us")
+    await end(cluster, 4, Outcome.FAILED, Reason.ENDPOINT_ERROR)
+    await end(cluster, 5, Outcome.INVALID, Reason.REQUEST_REFUSED)  # its sender's fault
     assert (await looking).figures == {CheckName.SERVED: 0.75, CheckName.ARRIVED: 0.5}
+
+
+@pytest.mark.parametrize(("share", "arrived"), [(1.0, 0.0), (0.01, 1.0)], ids=["all should have", "too few to tell"])
+async def test_where_the_endpoint_answers_nothing_what_should_have_arrived_is_told_by_all_that_ended(
+    cluster: Cluster, share: float, arrived: float
+):
+    looking = asyncio.create_task(probe(cluster).look((Check(CheckName.ARRIVED, 0.5),), Look(share, 2.0), known={}))
+    await asyncio.sleep(1.3)
+    for number in range(3):
+        await end(cluster, number, Outcome.OK, tier="small")
+    assert (await looking).figures[CheckName.ARRIVED] == arrived
 
 
 async def test_the_book_keeps_runs_and_routes_as_the_one_in_memory_does(cluster: Cluster):

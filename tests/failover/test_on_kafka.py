@@ -16,9 +16,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.acceptance, pytest.mark.timeout(400
 HEARD_SECONDS = 1.0
 """In which every worker hears a word on a route: a view reads within a tenth of a second, and the machine is loaded."""
 
-TRIES = 5
-"""The breaker that opened when the target failed is half open until calls come again, and of the hundred requests that come while
-1 % is held none may be among that 1 %: a run that meets either goes back, and is given again."""
+TRIES = 3
+"""The breaker that opened when the target failed is half open until calls come again, and a run that meets it goes back."""
 
 
 def failures(ends: Mapping[str, Result]) -> list[str]:
@@ -73,7 +72,6 @@ async def test_from_execute_to_all_in_the_other_region_no_request_fails(
         assert failures(ends) == []
 
 
-@pytest.mark.skipif(not WHOLE, reason="five runs of a minute at worst: make kills")
 async def test_a_region_that_fails_is_left_along_the_drilled_path_and_one_that_fails_on_the_way_is_not_gone_to(
     kafka_bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -94,7 +92,7 @@ async def test_a_region_that_fails_is_left_along_the_drilled_path_and_one_that_f
         sick(made.eu)
         for _ in range(TRIES):
             code, said = await made.command("execute", "--why", "eu fails")
-            if code == 0:
+            if "breakers 1, at most 0: FAILED" not in said:
                 break
         assert code == 0, said
         over_at = time.time() + HEARD_SECONDS
