@@ -34,7 +34,7 @@ bench: .venv/.installed ## figures, each as a table and as JSON in bench/results
 faults: .venv/.installed ## real brokers and workers under seeded faults: ARGS='--minutes 20 --seed 1'
 	$(BIN)/failsoft faults $(ARGS)
 
-kills: .venv/.installed ## a hundred ends of workers in all states of the broker, fifty frozen workers: 40 minutes
+kills: .venv/.installed ## a hundred ends of workers in all states of the broker, fifty frozen workers, the longest trials: 50 minutes
 	FAILSOFT_FAULTS=whole $(BIN)/python -m pytest tests/faults tests/endpoints/test_processes.py tests/acceptance/test_breakers_shared.py tests/failover/test_on_kafka.py
 
 fuzz: .venv/.installed ## bytes that nobody should send, at all decoders: ARGS='--seconds 60'
