@@ -25,6 +25,7 @@ from failsoft.policy.answer import Answer
 from failsoft.policy.errors import ConfigurationError, MalformedRecord
 from failsoft.policy.events import AnswerDeleted, AnswerSeen
 from failsoft.policy.request import Partition
+from failsoft.runtime.broker_clock import BrokerClock
 from failsoft.runtime.clock import Clock
 from failsoft.runtime.ports import OutboxPort, ViewPort
 from failsoft.wire import Record
@@ -89,7 +90,8 @@ class AnswerLog:
         self._stage = stage
         self._topic = pipeline_topic(stage.pipeline, "answers")
         self._tiers = {tier.settings.name: (tier.settings.level, tier.revision) for tier in stage.tiers}
-        self._view, self._outbox, self._clock = view, outbox, clock
+        self._view, self._outbox = view, outbox
+        self._broker_clock = BrokerClock(clock.wall, outbox)
         self._hear = hear
         self._written, self._read = written, read
         self._bytes = 0
@@ -169,7 +171,7 @@ class AnswerLog:
             stage=self._stage.name,
             tier=answer.tier,
             revision=revision,
-            produced_at=self._clock.wall() + self._outbox.clock_offset.seconds,
+            produced_at=self._broker_clock.wall(),
             fresh_seconds=answer.fresh_seconds,
             region=output.region,
             body=output.body,

@@ -52,6 +52,7 @@ from failsoft.policy.settings import StageSettings
 from failsoft.policy.stage import StageMachine
 from failsoft.runtime.answer_log import AnswerLog
 from failsoft.runtime.bodies import Bodies, End
+from failsoft.runtime.broker_clock import BrokerClock
 from failsoft.runtime.calls import Calls
 from failsoft.runtime.clock import Clock
 from failsoft.runtime.fleet_prior import places
@@ -119,7 +120,7 @@ class StageRunner:
             reply_topics=frozenset(catalogue.reply_topics),
             clock=clock,
             refused=lambda kind: metrics.records_refused.labels(stage.name, kind.value).inc(),
-            forwarders=_forwarders(stage, lambda: clock.wall() + outbox.clock_offset.seconds),
+            forwarders=_forwarders(stage, BrokerClock(clock.wall, outbox).wall),
         )
         self._answer_log: AnswerLog | None = None
         self._heard: Output | None = None

@@ -17,7 +17,6 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -33,6 +32,7 @@ from failsoft.policy.settings import StageSettings
 from failsoft.policy.watchdog import WatchdogSettings
 from failsoft.runtime.breaker_news import SharedClock
 from failsoft.runtime.breaker_sharing import BreakerSharing, Take
+from failsoft.runtime.broker_clock import BrokerClock
 from failsoft.runtime.clock import Clock
 from failsoft.runtime.clock_probe import measure_clock
 from failsoft.runtime.configuration import configure, resize_endpoints
@@ -146,77 +146,93 @@ class _Worker:
     ) -> None:
         self.runners: list[StageRunner] = []
         self.rollups: list[RollUps] = []
-        self._inboxes: list[Inbox] = []
-        self._watchdog: Watchdog | None = None
-        self._breakers: BreakerSharing | None = None
-        self._views: list[View] = []
         self._catalogue = catalogue
         self._connection = connection
         self._settings = settings
         self._ending = ending
         self._closing = closing
+        self._process = f"{socket.gethostname()}-{uuid4().hex[:12]}"
+        self._clock, self._metrics = Clock(), Metrics()
+        self._outbox = Outbox(connection, wall_clock=self._clock.wall)
+        self._broker_clock = BrokerClock(self._clock.wall, self._outbox)
+        self._made: list[StageRunner] = []
+        """Runners that are to be closed, whether they have started or not."""
+        self._inboxes: list[Inbox] = []
+        self._views: list[View] = []
+        self._watchdog: Watchdog | None = None
+        self._breakers: BreakerSharing | None = None
 
     async def start(self, stages: Sequence[Stage], policies: Sequence[StageSettings]) -> str:
         """Start all, in the order in which one needs the other; return the address of /metrics and /health."""
-        pipeline = stages[0].pipeline
-        clock, metrics, process = Clock(), Metrics(), f"{socket.gethostname()}-{uuid4().hex[:12]}"
-        written = [results_topic(pipeline), dead_letters_topic(pipeline), pipeline_topic(pipeline, "outcomes")]
-        # A send to a topic that is not there would wait for half a minute before it says so.
-        shared_topics = [pipeline_topic(pipeline, kind) for kind in SHARED_KINDS if kind in self._catalogue.topics]
-        next_topics = _next_topics(stages, self._catalogue)
-        await partition_counts(
-            self._connection, [*written, *next_topics, *shared_topics, *self._catalogue.reply_topics]
-        )
-        outbox = Outbox(self._connection, wall_clock=clock.wall)
-        await outbox.start()
-        made: list[StageRunner] = []
-        self._closing.push_async_callback(_close_all, outbox, made, self._views)
-        await measure_clock(outbox, written[-1])
+        await self._begin_to_write(stages)
         shared = WatchdogSettings.strictest(policy.watchdog for policy in policies)
-        watchdog = self._watchdog = Watchdog(metrics, is_cluster_whole=self._whole(stages))
-        watchdog.watch([outbox.duty()], shared)
-        metrics.producers_replaced.read = lambda: outbox.replaced
-        breakers = self._breakers = self._sharing(stages, process, clock, outbox, metrics)
+        watchdog = self._watchdog = Watchdog(self._metrics, is_cluster_whole=self._whole(stages))
+        watchdog.watch([self._outbox.duty()], shared)
+        breakers = self._breakers = self._sharing(stages)
         self._closing.push_async_callback(breakers.close)
-        view_of = partial(self._view, clock=clock, outbox=outbox)
-        prior, _ = await asyncio.gather(self._fleet_prior(pipeline, clock, outbox), breakers.start(view_of))
+        prior, _ = await asyncio.gather(self._fleet_prior(stages[0].pipeline), breakers.start(self._view))
         later = LaterStages()
         for stage, policy in zip(stages, policies, strict=True):
-            resize_endpoints(stage, policy)
-            runner = StageRunner(
-                stage,
-                catalogue=self._catalogue,
-                outbox=outbox,
-                clock=clock,
-                metrics=metrics,
-                settings=policy,
-                process=process,
-                observer=_observer(self._settings.history, process, stage, clock, outbox),
-                announce=breakers.announce,
-            )
-            made.append(runner)
+            runner = self._runner(stage, policy, breakers)
             prior.attach(stage, runner.feed)
             later.attach(stage, runner.feed)
             breakers.attach(stage.name, runner.feed)
-            rollups = RollUps(pipeline=pipeline, process=process, take=runner.take_rollup, outbox=outbox)
-            rollups.start()
-            self.rollups.append(rollups)
-            self._ending.code = UNFINISHED  # until it has drained
-            inbox = self._inbox(stage, runner, clock, outbox, metrics)
-            await runner.start(inbox, answers=await self._answers(stage, policy, runner, clock, outbox))
-            self.runners.append(runner)
-            self._inboxes.append(inbox)
+            inbox = await self._begin_to_take(stage, policy, runner)
             watchdog.watch(inbox.duties(), policy.watchdog, stage=stage.name)
         if later.is_wanted:
-            topic = pipeline_topic(pipeline, "outcomes")
-            await self._view(topic, later.take, clock=clock, outbox=outbox, last_offsets=LAST_OFFSETS).start()
+            topic = pipeline_topic(stages[0].pipeline, "outcomes")
+            await self._view(topic, later.take, last_offsets=LAST_OFFSETS).start()
         await self._closing.enter_async_context(
-            LoopWatch(exit_seconds=shared.loop_seconds, enforce=shared.enforce, observe=metrics.loop_delay.observe)
+            LoopWatch(
+                exit_seconds=shared.loop_seconds, enforce=shared.enforce, observe=self._metrics.loop_delay.observe
+            )
         )
         await self._joined()
+        return await self._listen()
+
+    async def _begin_to_write(self, stages: Sequence[Stage]) -> None:
+        """Check that all topics are there: a send to one that is not would wait for half a minute before it says so."""
+        pipeline = stages[0].pipeline
+        written = [results_topic(pipeline), dead_letters_topic(pipeline), pipeline_topic(pipeline, "outcomes")]
+        shared = [pipeline_topic(pipeline, kind) for kind in SHARED_KINDS if kind in self._catalogue.topics]
+        following = _next_topics(stages, self._catalogue)
+        await partition_counts(self._connection, [*written, *following, *shared, *self._catalogue.reply_topics])
+        await self._outbox.start()
+        self._closing.push_async_callback(_close_all, self._outbox, self._made, self._views)
+        await measure_clock(self._outbox, pipeline_topic(pipeline, "outcomes"))
+        self._metrics.producers_replaced.read = lambda: self._outbox.replaced
+
+    def _runner(self, stage: Stage, policy: StageSettings, breakers: BreakerSharing) -> StageRunner:
+        resize_endpoints(stage, policy)
+        runner = StageRunner(
+            stage,
+            catalogue=self._catalogue,
+            outbox=self._outbox,
+            clock=self._clock,
+            metrics=self._metrics,
+            settings=policy,
+            process=self._process,
+            observer=self._observer(stage),
+            announce=breakers.announce,
+        )
+        self._made.append(runner)
+        return runner
+
+    async def _begin_to_take(self, stage: Stage, policy: StageSettings, runner: StageRunner) -> Inbox:
+        rollups = RollUps(pipeline=stage.pipeline, process=self._process, take=runner.take_rollup, outbox=self._outbox)
+        rollups.start()
+        self.rollups.append(rollups)
+        self._ending.code = UNFINISHED  # until it has drained
+        inbox = self._inbox(stage, runner)
+        await runner.start(inbox, answers=await self._answers(stage, policy, runner))
+        self.runners.append(runner)
+        self._inboxes.append(inbox)
+        return inbox
+
+    async def _listen(self) -> str:
         server = HealthServer(
-            metrics.registry,
-            lambda: _health(process, self.runners, self._ending.asked),
+            self._metrics.registry,
+            lambda: _health(self._process, self.runners, self._ending.asked),
             host=self._settings.host,
             port=self._settings.port,
         )
@@ -248,41 +264,37 @@ class _Worker:
         topics = duty_topics(stages, self._catalogue)
         return lambda: cluster_is_whole(self._connection, topics, PROBE_SECONDS)
 
-    def _sharing(
-        self, stages: Sequence[Stage], process: str, clock: Clock, outbox: Outbox, metrics: Metrics
-    ) -> BreakerSharing:
+    def _sharing(self, stages: Sequence[Stage]) -> BreakerSharing:
         for kind in SHARED_KINDS:
             if kind not in self._catalogue.topics:
                 log.info("breakers_are_not_shared_in_full", why=f"topics.yaml has no topic of {kind}")
+        clock = self._broker_clock
         return BreakerSharing(
             stages[0].pipeline,
             stages=[stage.name for stage in stages],
             kinds=self._catalogue.topics,
-            process=process,
-            outbox=outbox,
-            clock=SharedClock(clock.monotonic, *_broker_clock(clock, outbox)),
-            metrics=metrics,
+            process=self._process,
+            outbox=self._outbox,
+            clock=SharedClock(self._clock.monotonic, clock.wall, clock.uncertainty_seconds),
+            metrics=self._metrics,
         )
 
-    def _view(self, topic: str, take: Take, *, clock: Clock, outbox: Outbox, last_offsets: int | None = None) -> View:
-        broker_clock, _ = _broker_clock(clock, outbox)
-        view = View(self._connection, topic, take=take, wall_clock=broker_clock, last_offsets=last_offsets)
+    def _view(self, topic: str, take: Take, *, last_offsets: int | None = None) -> View:
+        view = View(self._connection, topic, take=take, wall_clock=self._broker_clock.wall, last_offsets=last_offsets)
         self._views.append(view)
         return view
 
-    async def _fleet_prior(self, pipeline: str, clock: Clock, outbox: Outbox) -> FleetPrior:
+    async def _fleet_prior(self, pipeline: str) -> FleetPrior:
         """The fleet's latency, as far as it is read within a few seconds; without it stages know what they measure."""
         prior = FleetPrior()
         if "latency" in self._catalogue.topics:
-            view = self._view(pipeline_topic(pipeline, "latency"), prior.take, clock=clock, outbox=outbox)
+            view = self._view(pipeline_topic(pipeline, "latency"), prior.take)
             await view.start()
             if not await view.caught_up():
                 log.warning("latency_of_the_fleet_unknown", why="its topic cannot be read; it is taken in when it can")
         return prior
 
-    async def _answers(
-        self, stage: Stage, policy: StageSettings, runner: StageRunner, clock: Clock, outbox: Outbox
-    ) -> View | None:
+    async def _answers(self, stage: Stage, policy: StageSettings, runner: StageRunner) -> View | None:
         """The log of answers; None where none are kept, or the catalogue has no topic for them."""
         if policy.answers is None:
             return None
@@ -296,12 +308,12 @@ class _Worker:
             self._connection,
             topic,
             take=runner.answers_seen,
-            wall_clock=lambda: clock.wall() + outbox.clock_offset.seconds,
+            wall_clock=self._broker_clock.wall,
             numbers=(),
             last_offsets=policy.answers.bytes_max // ENTRY_BYTES,  # more of them could not be kept
         )
 
-    def _inbox(self, stage: Stage, runner: StageRunner, clock: Clock, outbox: Outbox, metrics: Metrics) -> Inbox:
+    def _inbox(self, stage: Stage, runner: StageRunner) -> Inbox:
         return Inbox(
             self._connection,
             pipeline=stage.pipeline,
@@ -309,8 +321,19 @@ class _Worker:
             topics=self._catalogue.stage_topics(stage.pipeline, stage.name),
             listener=runner,
             session_timeout_seconds=self._settings.session_seconds,
-            wall_clock=lambda: clock.wall() + outbox.clock_offset.seconds,
-            on_deleted=lambda name, count: metrics.lost_by_operator.labels(stage.name, name).inc(count),
+            wall_clock=self._broker_clock.wall,
+            on_deleted=lambda name, count: self._metrics.lost_by_operator.labels(stage.name, name).inc(count),
+        )
+
+    def _observer(self, stage: Stage) -> Observer | None:
+        if self._settings.history is None:
+            return None
+        return WorkerHistory(
+            self._settings.history,
+            process=self._process,
+            pipeline=stage.pipeline,
+            stage=stage.name,
+            broker_clock=self._broker_clock.wall,
         )
 
 
@@ -330,11 +353,6 @@ def _next_topics(stages: Sequence[Stage], catalogue: Catalogue) -> list[str]:
     """Where the answers of stages go that have a next one."""
     following = [stage.successor for stage in stages if stage.successor is not None]
     return [topic for stage in following for topic in catalogue.stage_topics(stage.pipeline, stage.name).values()]
-
-
-def _broker_clock(clock: Clock, outbox: Outbox) -> tuple[Callable[[], float], Callable[[], float]]:
-    """The broker's clock as far as it is known, and how far that may be from the truth; both in seconds."""
-    return lambda: clock.wall() + outbox.clock_offset.seconds, lambda: outbox.clock_offset.uncertainty_seconds
 
 
 async def _drained(runners: Sequence[StageRunner], seconds: float) -> bool:
@@ -364,18 +382,6 @@ async def _unless_asked(start: Coroutine[None, None, str], asked: asyncio.Event)
         waiting.cancel()
         starting.cancel()
         await asyncio.wait({starting})
-
-
-def _observer(folder: Path | None, process: str, stage: Stage, clock: Clock, outbox: Outbox) -> Observer | None:
-    if folder is None:
-        return None
-    return WorkerHistory(
-        folder,
-        process=process,
-        pipeline=stage.pipeline,
-        stage=stage.name,
-        broker_clock=lambda: clock.wall() + outbox.clock_offset.seconds,
-    )
 
 
 async def _asked_or_failed(asked: asyncio.Event, failures: Sequence[Coroutine[None, None, None]]) -> None:

@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 
 from failsoft.cli import app
 from failsoft.cli.exits import Exit
-from failsoft.cli.failover.desk import BrokerClock
 from failsoft.policy.clock_offset import ClockOffset
+from failsoft.runtime.broker_clock import BrokerClock
 
 CATALOGUE = """
 version: 1
@@ -131,7 +131,7 @@ def test_what_is_planned_tried_and_told(folder: Path, kafka_bootstrap: str):
 def test_what_is_measured_goes_by_the_broker_s_clock_as_soon_as_one_record_is_acknowledged():
     """Results are stamped by it: by the clock of a machine that is a minute off, none or all would be those of a step."""
     outbox: Any = SimpleNamespace(clock_offset=ClockOffset())
-    clock = BrokerClock(SimpleNamespace(wall=lambda: 1_000.0), outbox)
+    clock = BrokerClock(lambda: 1_000.0, outbox)
     assert clock.wall() == 1_000.0
     outbox.clock_offset.observe(sent_at=1_000.0, appended_at=1_060.0, acked_at=1_000.004, now=1.0)
     assert clock.wall() == pytest.approx(1_060.0, abs=0.01)

@@ -18,15 +18,14 @@ from failsoft.cli.report import write_json
 from failsoft.failover.declared import fitted
 from failsoft.failover.kafka_book import KafkaBook
 from failsoft.failover.operator import Operator
-from failsoft.failover.ports import ClockPort
 from failsoft.failover.probe import Probe
 from failsoft.failover.run import Run, Verdict
 from failsoft.failover.runbook import Runbook, load_runbook
 from failsoft.kafka import Connection, Outbox
 from failsoft.pipeline import load_pipeline
 from failsoft.policy.errors import ConfigurationError, EnvironmentFailure
+from failsoft.runtime.broker_clock import BrokerClock
 from failsoft.runtime.clock import Clock
-from failsoft.runtime.ports import OutboxPort
 
 LEFT_OPEN = "What had begun stands open: `failsoft failover status` shows it, `resume` or `rollback` ends it"
 TOPICS = ("drills", "controls", "breakers")
@@ -84,7 +83,7 @@ class Desk:
         runbook, endpoint = fitted(self.runbook, load_pipeline(self.pipeline))
         own = Clock()
         outbox = Outbox(self.connection, wall_clock=own.wall)
-        clock = BrokerClock(own, outbox)
+        clock = BrokerClock(own.wall, outbox)
         await outbox.start()
         try:
             await endpoint.open()
@@ -99,21 +98,6 @@ class Desk:
         finally:
             await endpoint.close()
             await outbox.close()
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerClock:
-    """The broker's clock as far as acknowledgements have shown it: results and registers are stamped by that one.
-
-    A run writes its claim down before it looks at anything, so by then it is known.
-    """
-
-    own: ClockPort
-    outbox: OutboxPort
-
-    def wall(self) -> float:
-        """Epoch seconds."""
-        return self.own.wall() + self.outbox.clock_offset.seconds
 
 
 def check_topics(catalogue: Catalogue) -> None:
