@@ -166,6 +166,11 @@ def api_versions(connection: AIOKafkaConnection) -> dict[int, tuple[int, int]]:
     return dict(connection._versions)
 
 
+def got_through(connection: AIOKafkaConnection) -> bool:
+    """Whether there was a connection at all, whatever became of it: then it ends, some time, and closing it can be waited for."""
+    return connection._protocol is not None
+
+
 def forget_membership(consumer: AIOKafkaConsumer) -> None:
     """Make ``stop()`` go without a word: the group learns of it by the session timeout, as of a crash."""
     consumer._coordinator.generation = OffsetCommitRequest.DEFAULT_GENERATION_ID

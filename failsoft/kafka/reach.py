@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
     AuthenticationFailedError,
     KafkaError,
@@ -93,7 +93,14 @@ async def _look_around(connection: Connection, host: str, port: int) -> Reached:
 
 async def _connected(connection: Connection, host: str, port: int) -> AIOKafkaConnection:
     options = {name: value for name, value in connection.client_options().items() if name not in _NOT_OURS}
-    return await _within(create_conn(host, port, **options), connection, host, port)
+    attempt = AIOKafkaConnection(host, port, **options)
+    try:
+        await _within(attempt.connect(), connection, host, port)
+    except BaseException:
+        if private.got_through(attempt):  # a broker says goodbye to who is refused 100 ms later
+            await _closed(attempt)
+        raise
+    return attempt
 
 
 async def _closed(connected: AIOKafkaConnection) -> None:

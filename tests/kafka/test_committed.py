@@ -2,11 +2,12 @@
 
 import asyncio
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import GroupLoadInProgressError, NotCoordinatorForGroupError
+from aiokafka.errors import GroupLoadInProgressError, KafkaError, NotCoordinatorForGroupError
 
 from failsoft.kafka import private
 from failsoft.kafka.clients import close_consumer, connected_consumer
@@ -43,6 +44,17 @@ class Coordinator:
         return asked.RESPONSE_TYPE(0, [("topic", parts, {})], self.code, {})
 
 
+async def committing(consumer: Any, place: TopicPartition, offset: int) -> None:
+    """Commit, and again until it is taken: in a cluster that has just begun the coordinator is made and moves."""
+    async with asyncio.timeout(30):
+        while True:
+            await consumer._coordinator.ensure_coordinator_known()
+            with suppress(KafkaError):
+                if await private.fenced_commit(consumer, NOBODY, {place: (offset, "beside")}) == {place: None}:
+                    return
+            await asyncio.sleep(0.1)
+
+
 PARTITIONS = [TopicPartition("topic", 0), TopicPartition("topic", 1)]
 
 
@@ -73,10 +85,8 @@ async def test_what_a_group_has_committed_comes_back_with_what_stands_beside_it(
     await create_topics(kafka_bootstrap, {topic: 2})
     consumer = await connected_consumer(connection, group_id=topic)
     try:
-        await consumer._coordinator.ensure_coordinator_known()
         place, other = TopicPartition(topic, 0), TopicPartition(topic, 1)
-        assert await committed(consumer, [place, other]) == {}
-        await private.fenced_commit(consumer, NOBODY, {place: (5, "beside")})
+        await committing(consumer, place, 5)
         assert await committed(consumer, [place, other]) == {place: (5, "beside")}
     finally:
         await close_consumer(consumer)
@@ -88,15 +98,15 @@ async def test_an_answer_waits_for_replicas_that_lag_where_a_plain_one_is_old() 
         await create_topics(ensemble.direct, {"topic": 1})
         consumer = await connected_consumer(Connection(ensemble.direct), group_id="group")
         try:
-            await consumer._coordinator.ensure_coordinator_known()
-            place, others = PARTITIONS[0], {1, 2, 3} - {consumer._coordinator.coordinator_id}
-            await private.fenced_commit(consumer, NOBODY, {place: (5, "")})
+            place = PARTITIONS[0]
+            await committing(consumer, place, 5)
+            others = {1, 2, 3} - {consumer._coordinator.coordinator_id}
             for number in others:
                 ensemble.freeze(number)
             commit = asyncio.create_task(private.fenced_commit(consumer, NOBODY, {place: (9, "")}))
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(commit), 0.5)  # written, and shared with nobody
-            assert await private.fetch_committed(consumer, [place]) == {place: (5, "")}
+            assert await private.fetch_committed(consumer, [place]) == {place: (5, "beside")}
             answer = asyncio.create_task(committed(consumer, [place]))
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(answer), 0.5)

@@ -1,5 +1,6 @@
 """TLS and SASL against a real broker: what gets in, and what is told to who does not."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -54,13 +55,18 @@ async def test_every_kind_of_client_gets_in(servers, authority):
     await close_consumer(consumer)
 
 
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the one that lists them is closed again at once
+
+
 async def test_a_wrong_password_is_told_by_the_user_and_what_to_correct_and_not_by_the_password(servers, authority):
-    right = secured(servers, authority, "BOTH")
+    right, before = secured(servers, authority, "BOTH"), descriptors()
     for mechanism in MECHANISMS:
         wrong = replace(right, security=replace(right.security, sasl_mechanism=mechanism, password=WRONG))
         with pytest.raises(EnvironmentFailure, match=r"refuses user alice; correct FAILSOFT_KAFKA_USERNAME") as told:
             await reach(wrong)
         assert WRONG not in str(told.value)
+        assert descriptors() == before, "the connection is closed, and not only about to be"
 
 
 async def test_a_certificate_of_nobody_known_is_told_with_the_setting_that_names_its_authority(servers, authority):
