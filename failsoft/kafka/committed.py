@@ -60,7 +60,7 @@ def _raise(consumer: AIOKafkaConsumer, code: int) -> None:
     raise error() if issubclass(error, KafkaError) else KafkaError(error.__name__)
 
 
-class _OffsetFetchResponse(Response):  # type: ignore[misc]
+class _OffsetFetchResponse(Response):  # type: ignore[misc]  # aiokafka has no types
     API_KEY = 9
     API_VERSION = 7
     SCHEMA = Schema(
@@ -88,7 +88,7 @@ class _OffsetFetchResponse(Response):  # type: ignore[misc]
     )
 
 
-class _OffsetFetchStruct(RequestStruct):  # type: ignore[misc]
+class _OffsetFetchStruct(RequestStruct):  # type: ignore[misc]  # aiokafka has no types
     FLEXIBLE_VERSION = True
     API_KEY = 9
     API_VERSION = 7
@@ -106,7 +106,7 @@ class _OffsetFetchStruct(RequestStruct):  # type: ignore[misc]
     )
 
 
-class _OffsetFetch(Request[_OffsetFetchStruct]):  # type: ignore[misc]
+class _OffsetFetch(Request[_OffsetFetchStruct]):  # type: ignore[misc]  # aiokafka has no types
     API_KEY = 9
 
     def __init__(self, group: str, partitions: Mapping[str, Collection[int]]) -> None:

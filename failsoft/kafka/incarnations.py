@@ -86,7 +86,7 @@ def log_name(topic_id: bytes) -> str:
     return topic_id.hex()[:LOG_DIGITS]
 
 
-class _Uuid(AbstractType[bytes]):  # type: ignore[misc]
+class _Uuid(AbstractType[bytes]):  # type: ignore[misc]  # aiokafka has no types
     @classmethod
     def encode(cls, value: bytes) -> bytes:
         return value
@@ -96,7 +96,7 @@ class _Uuid(AbstractType[bytes]):  # type: ignore[misc]
         return data.read(ID_BYTES)
 
 
-class _MetadataResponse(Response):  # type: ignore[misc]
+class _MetadataResponse(Response):  # type: ignore[misc]  # aiokafka has no types
     API_KEY = 3
     API_VERSION = 10
     SCHEMA = Schema(
@@ -142,7 +142,7 @@ class _MetadataResponse(Response):  # type: ignore[misc]
     )
 
 
-class _MetadataRequestStruct(RequestStruct):  # type: ignore[misc]
+class _MetadataRequestStruct(RequestStruct):  # type: ignore[misc]  # aiokafka has no types
     FLEXIBLE_VERSION = True
     API_KEY = 3
     API_VERSION = 10
@@ -159,7 +159,7 @@ class _MetadataRequestStruct(RequestStruct):  # type: ignore[misc]
     )
 
 
-class _MetadataRequest(Request[_MetadataRequestStruct]):  # type: ignore[misc]
+class _MetadataRequest(Request[_MetadataRequestStruct]):  # type: ignore[misc]  # aiokafka has no types
     API_KEY = 3
 
     def __init__(self, topics: Collection[str]) -> None:

@@ -47,7 +47,7 @@ async def read_all(client: Client) -> dict[TopicPartition, list[str]]:
     pull, found = Pull(), {place: list[str]() for place in client.logs}
     for _ in range(100):
         reached = {place: len(records) for place, records in found.items()}
-        pulled = await pull.take(client, timeout_ms=0, reached=lambda here=reached: here)  # type: ignore[misc]
+        pulled = await pull.take(client, timeout_ms=0, reached=reached.copy)
         for place, records in pulled.records.items():
             found[place] += records
         for place, offset in pulled.passed.items():
