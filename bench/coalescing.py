@@ -35,7 +35,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from pathlib import Path
 from random import Random
 from statistics import fmean
 from typing import NamedTuple
@@ -45,9 +44,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench.isolation import machine
+from bench.report import save
 from failsoft.cli.exits import Exit
-from failsoft.cli.report import write_json
 from failsoft.policy.actions import Publish, StartCall
 from failsoft.policy.coalescing import CoalescingConfig
 from failsoft.policy.events import Arrived, Event, Verdict
@@ -74,9 +72,6 @@ from failsoft.simulation.scenarios import (
 from failsoft.simulation.scenarios import SMALL_SLOTS as SLOTS_BELOW
 from failsoft.simulation.shell import CallUnderWay, Shell
 from failsoft.simulation.workload import Ask, ClassLoad, Phase, poisson
-
-ROOT = Path(__file__).parents[1]
-RESULT = ROOT / "bench" / "results" / "coalescing.json"
 
 SHORT = (ClassLoad(INTERACTIVE, 0.5, 0.5), ClassLoad(STANDARD, 0.3, 1.0), ClassLoad(BATCH, 0.2, 60.0))
 SHARE_LEAST = 0.95
@@ -256,9 +251,8 @@ def main(
     is_kept = found[JUDGED]["share"] >= SHARE_LEAST and found[WITHOUT]["share"] == 0 < found[WITHOUT]["struck"]
     _print(found)
     rows = [case._asdict() | row for case, row in found.items()]
-    result = {"rows": rows, "share_least": SHARE_LEAST, "is_kept": is_kept, "machine": machine()}
-    RESULT.parent.mkdir(exist_ok=True)
-    write_json(str(RESULT), command="bench/coalescing", started_at=started_at, result=result | {"seeds": seeds})
+    result = {"rows": rows, "share_least": SHARE_LEAST, "is_kept": is_kept, "seeds": seeds}
+    save("coalescing", started_at=started_at, seed=None, result=result)
     raise typer.Exit(Exit.OK if is_kept else Exit.BROKEN_PROMISE)
 
 

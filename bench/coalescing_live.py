@@ -25,11 +25,10 @@ import orjson
 import typer
 
 from bench.coalescing import SHARE_LEAST, Answered, Asked, drawn, struck
-from bench.isolation import machine
+from bench.report import ROOT, save
 from failsoft import Call, Constant, Output, Pipeline
 from failsoft.catalogue import Catalogue, parse, results_topic
 from failsoft.cli.exits import Exit, explained_errors
-from failsoft.cli.report import write_json
 from failsoft.kafka import Connection, Outbox, ResultReader, admin
 from failsoft.policy.errors import EnvironmentFailure
 from failsoft.runtime.submission import choose_destination
@@ -40,9 +39,6 @@ from failsoft.wire import Identity, RequestLine, Result
 from failsoft.wire.body import encode_request
 from failsoft.wire.identity import result_id
 from failsoft.wire.result import decode_result
-
-ROOT = Path(__file__).parents[1]
-RESULT = ROOT / "bench" / "results" / "coalescing_live.json"
 
 SLOTS, FULL_SECONDS, SMALL_SECONDS, SIGMA = 8, 0.2, 0.04, 0.35
 CAPACITY = SLOTS / (FULL_SECONDS * 1.063)
@@ -117,9 +113,8 @@ def main(
     is_kept = len(results) == len(asks) and figures["share"] >= SHARE_LEAST
     for name, value in figures.items():
         print(f"{name:<18}{value:>10,}")
-    RESULT.parent.mkdir(exist_ok=True)
-    result = {"load": LOAD, "repeats": REPEATS, **figures, "is_kept": is_kept, "machine": machine()}
-    write_json(str(RESULT), command="bench/coalescing_live", started_at=started_at, seed=seed, result=result)
+    result = {"load": LOAD, "repeats": REPEATS, **figures, "is_kept": is_kept}
+    save("coalescing_live", started_at=started_at, seed=seed, result=result)
     raise typer.Exit(Exit.OK if is_kept else Exit.BROKEN_PROMISE)
 
 

@@ -13,13 +13,11 @@ flood may cost in processor time on a machine that holds broker, workers and sen
 
 import asyncio
 import os
-import platform
 import random
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +27,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from bench.report import ROOT, save
 from failsoft import Call, Client, Output, Pipeline
 from failsoft.catalogue import Catalogue, parse, results_topic
 from failsoft.cli.exits import Exit, explained_errors
-from failsoft.cli.report import write_json
 from failsoft.kafka import Connection, Outbox, ResultReader, admin
 from failsoft.policy.errors import EnvironmentFailure
 from failsoft.runtime.batch_file import BatchFile
@@ -41,9 +39,6 @@ from failsoft.testing import EmbeddedKafka
 from failsoft.trials.arrivals import Arrivals
 from failsoft.trials.fleet import Fleet
 from failsoft.trials.ledger import quantile
-
-ROOT = Path(__file__).parents[1]
-RESULT = ROOT / "bench" / "results" / "isolation.json"
 
 SERVICE_SECONDS = 0.1
 SLOTS = 8
@@ -99,10 +94,8 @@ def main(
         **figures,
         "limit_seconds": limit_seconds,
         "is_kept": is_kept,
-        "machine": machine(),
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    write_json(str(RESULT), command="bench/isolation", started_at=started_at, seed=seed, result=result)
+    save("isolation", started_at=started_at, seed=seed, result=result)
     raise typer.Exit(Exit.OK if is_kept else Exit.BROKEN_PROMISE)
 
 
@@ -193,17 +186,6 @@ def _print(figures: dict[str, dict[str, Any]], limit_seconds: float) -> None:
     console.print(
         f"p99 with the flood may be {limit_seconds * 1000:.0f} ms: 2 x without + {SERVICE_SECONDS * 1000:.0f} ms"
     )
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    return {
-        "platform": platform.platform(terse=True),
-        "processor_count": os.cpu_count(),
-        "load_average": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "aiokafka": version("aiokafka"),
-    }
 
 
 if __name__ == "__main__":

@@ -34,11 +34,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench.isolation import machine
+from bench.report import ROOT, save
 from failsoft import CachedAnswer, Call, Client, Output, Pipeline
 from failsoft.catalogue import parse, requests_topic, results_topic
 from failsoft.cli.exits import Exit, explained_errors
-from failsoft.cli.report import write_json
 from failsoft.kafka import Connection, Outbox, ResultReader, admin
 from failsoft.policy.errors import EnvironmentFailure
 from failsoft.testing import EmbeddedKafka
@@ -49,8 +48,6 @@ from failsoft.wire.body import encode_request
 from failsoft.wire.envelope import encode_request_headers
 from failsoft.wire.identity import result_id
 
-ROOT = Path(__file__).parents[1]
-RESULT = ROOT / "bench" / "results" / "memory.json"
 MEBIBYTE = 1024 * 1024
 
 REQUEST_BYTES = 100_000
@@ -133,10 +130,8 @@ def main(
             for each in samples
         ],
         "is_kept": is_kept,
-        "machine": machine(),
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    write_json(str(RESULT), command="bench/memory", started_at=started_at, seed=seed, result=result)
+    save("memory", started_at=started_at, seed=seed, result=result)
     raise typer.Exit(Exit.OK if is_kept else Exit.BROKEN_PROMISE)
 
 
