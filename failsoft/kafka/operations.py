@@ -121,6 +121,7 @@ async def log_bounds(connection: Connection, counts: Mapping[str, int]) -> dict[
     consumer = await connected_consumer(connection)
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
+            await private.know(consumer, counts)
             starts, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
     except (errors.KafkaError, TimeoutError) as error:
         raise EnvironmentFailure(f"the cluster does not tell the bounds of its logs: {error!r}") from error

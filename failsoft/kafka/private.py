@@ -143,6 +143,16 @@ def position(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | Non
     return state.position if state is not None and state.has_valid_position else None
 
 
+async def know(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> None:
+    """Have the client look up who leads these topics' partitions.
+
+    A new one knows none. Asked for offsets it only then begins to look, and asks again after ``retry_backoff_ms``: of the .6 s in
+    which a view of 10,000 records was complete, .53 s were that wait.
+    """
+    for topic in set(topics):
+        await consumer._client.add_topic(topic)
+
+
 def undecodable(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
     """Return where the decoding of fetched records has broken off: partition -> offset of the record that did it."""
     broken = {}

@@ -34,6 +34,7 @@ async def raw_records(connection: Connection, topic: str, *, since: float) -> As
     places = [TopicPartition(topic, number) for number in range(count)]
     consumer = await connected_consumer(connection)
     try:
+        await private.know(consumer, [topic])
         ends = await consumer.end_offsets(places)
         found = await consumer.offsets_for_times(dict.fromkeys(places, int(since * 1000)))
         consumer.assign(places)

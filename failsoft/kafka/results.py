@@ -115,6 +115,7 @@ class ResultReader:
         places = [TopicPartition(self._topic, number) for number in range(count)]
         limit = max(1, self._remembered_ids // count)
         self._seen = {number: self._first_seen(limit) for number in range(count)}
+        await private.know(self._consumer, [self._topic])
         beginnings = await self._consumer.beginning_offsets(places)
         self._ends = await self._consumer.end_offsets(places)
         self._starts = await self._places_at(self._start, beginnings)

@@ -207,6 +207,7 @@ class View:
         """Set the client's partitions and positions, with no await between."""
         places = [self._place(number) for number in numbers]
         async with asyncio.timeout(ANSWER_SECONDS):
+            await private.know(self._consumer, [self._topic])
             beginnings = await self._consumer.beginning_offsets(places)
             ends = await self._consumer.end_offsets(places)
         if self._changed.is_set():

@@ -44,6 +44,8 @@ async def test_a_client_without_group_has_the_parts_that_are_touched(kafka_boots
         assert not consumer._coordinator._reset_committed_task.done()
         consumer.assign([])
         assert consumer._subscription.subscription.assignment.state_value(None) is None
+        assert "_topics" in vars(consumer._client)
+        assert list(inspect.signature(consumer._client.add_topic).parameters) == ["topic"]
     finally:
         await close_consumer(consumer)
 
