@@ -11,7 +11,7 @@ from failsoft.kafka.operations import log_bounds
 from failsoft.kafka.outbox import Outbox
 from failsoft.kafka.raw import raw_records
 from failsoft.kafka.results import ResultReader
-from failsoft.kafka.view import View
+from failsoft.kafka.view import View, ViewRecord
 
 from .conftest import create_topics
 
@@ -36,7 +36,7 @@ async def topic(kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 async def test_a_view_is_complete_without_a_pause(connection, topic):
-    heard = []
+    heard: list[ViewRecord] = []
     view = View(connection, topic, take=heard.extend)
     await view.start()
     assert await view.caught_up(DEADLINE_SECONDS)
