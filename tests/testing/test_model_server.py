@@ -172,6 +172,8 @@ async def test_the_models_are_listed_and_it_is_healthy(http):
         ("/v1/chat/completions", b'{"model": "large", "messages": [{"content": 1}]}', "messages"),
         ("/v1/chat/completions", b'{"model": "large", "messages": [{"content": "x"}], "stream": true}', "stream"),
         ("/v1/completions", b'{"model": "large", "prompt": [1, 2]}', "prompt"),
+        ("/v1/completions", b'{"model": "large", "prompt": "x", "metadata": {"work": "much"}}', "work"),
+        ("/v1/completions", b'{"model": "large", "prompt": "x", "metadata": {"work": "0"}}', "work"),
         ("/v1/embeddings", b'{"model": "large", "input": []}', "input"),
         ("/v1/embeddings", b'{"model": "large", "input": [1]}', "input"),
     ],
@@ -184,6 +186,12 @@ async def test_a_bad_request_is_told_what_is_wrong_and_is_no_call(server, http, 
 
 
 # Faults and statistics over HTTP.
+
+
+async def test_a_request_may_say_how_long_it_keeps_the_model_busy(server, http):
+    async with http.post("/v1/chat/completions", json={**chat(), "metadata": {"work": "200"}}) as response:
+        assert response.status == 200
+    assert server.stats()["large"]["busy_seconds"] > 0.02  # .2 s is the median
 
 
 async def test_faults_are_put_as_a_whole_and_taken_away(http):

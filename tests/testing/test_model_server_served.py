@@ -221,3 +221,21 @@ async def test_models_draw_each_by_itself():
         await served.serve()
         times.append(asyncio.get_running_loop().time() - begun_at)
     assert times[0] != pytest.approx(times[1])
+
+
+@in_virtual_time
+async def test_a_call_may_take_a_multiple_of_the_usual_time():
+    served = model()
+    await served.serve("long", work=2.5)
+    assert asyncio.get_running_loop().time() == pytest.approx(2.5)
+
+
+@in_virtual_time
+async def test_what_was_asked_before_counts_as_repeated_and_what_has_no_prompt_never_does():
+    served = model()
+    for prompt in ("a", "b", "a", "a", None, None):
+        await served.serve(prompt)
+    assert served.stats()["repeated"] == 2
+    served.reset_stats()
+    await served.serve("a")
+    assert served.stats()["repeated"] == 0

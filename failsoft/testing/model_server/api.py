@@ -1,6 +1,9 @@
 """The routes of OpenAI's API: read a request, take it through its model, answer it or fail as the model did.
 
 What is wrong with the request itself (400, 404) is said at once and is no call of any model.
+
+A request may say how long it keeps its model busy, as the length of an answer does in production: ``metadata`` with the member
+``work``, a factor on the service time ("2.5"; OpenAI's metadata are strings).
 """
 
 import math
@@ -19,6 +22,8 @@ from failsoft.testing.model_server.served import ServedModel
 from failsoft.testing.model_server.settings import DigitReader
 
 HALF_A_DOCUMENT = b'{"object": "chat.completion", "choices": [{"index": 0, "mess'
+
+WORK_MAX = 1_000.0
 
 Writer = Callable[[str, str, str], dict[str, Any]]
 """Model, prompt and answer to the body of a response."""
@@ -75,11 +80,13 @@ class Api:
         if not isinstance(inputs, list) or not inputs or not all(isinstance(text, str) for text in inputs):
             raise Refused(400, "input: must be a string or a list of strings")
         model = self._model(body)
-        return await _served(request, model, lambda: answers.embeddings(model.name, inputs))
+        served = await model.serve("\n".join(inputs), work=_work(body))
+        return await _served(request, model, served, lambda: answers.embeddings(model.name, inputs))
 
     async def _say(self, request: web.Request, body: dict[str, Any], prompt: str, write: Writer) -> web.StreamResponse:
         model = self._model(body)
-        return await _served(request, model, lambda: write(model.name, prompt, self._answer(model, prompt)))
+        served = await model.serve(prompt, work=_work(body))
+        return await _served(request, model, served, lambda: write(model.name, prompt, self._answer(model, prompt)))
 
     def _model(self, body: dict[str, Any]) -> ServedModel:
         name = body.get("model")
@@ -115,8 +122,9 @@ async def refusals_as_openai_writes_them(
     return response
 
 
-async def _served(request: web.Request, model: ServedModel, answer: Callable[[], dict[str, Any]]) -> web.StreamResponse:
-    failure = await model.serve()
+async def _served(
+    request: web.Request, model: ServedModel, failure: Failure | None, answer: Callable[[], dict[str, Any]]
+) -> web.StreamResponse:
     match failure:
         case None:
             return json_response(answer())
@@ -171,6 +179,19 @@ async def _body(request: web.Request) -> dict[str, Any]:
     if body.get("stream"):
         raise Refused(400, "stream: answers come whole here; leave it out")
     return body
+
+
+def _work(body: dict[str, Any]) -> float:
+    """How many times as long as usual the request keeps its model busy."""
+    metadata = body.get("metadata")
+    said = metadata.get("work", "1") if isinstance(metadata, dict) else "1"
+    try:
+        work = float(said)
+    except (TypeError, ValueError):
+        work = math.nan
+    if not 0 < work <= WORK_MAX:
+        raise Refused(400, f"metadata.work: {said!r} is not a number above 0 and at most {WORK_MAX:g}")
+    return work
 
 
 def _chat_prompt(body: dict[str, Any]) -> str:

@@ -100,10 +100,10 @@ def refusal(lot: Lot, faults: Faults) -> Failure | None:
     return _drawn(lot.entry, {Failure.RATE_LIMIT: faults.rate_limit.share, Failure.OVERLOAD: faults.overload})
 
 
-def service_seconds(lot: Lot, settings: ModelSettings, faults: Faults) -> float:
-    """How long a call takes: slow · median · exp((sigma + ln(widen) / z99) · spread)."""
+def service_seconds(lot: Lot, settings: ModelSettings, faults: Faults, *, work: float = 1.0) -> float:
+    """How long a call takes: slow · work · median · exp((sigma + ln(widen) / z99) · spread)."""
     sigma = settings.sigma + math.log(faults.widen) / Z_99
-    return faults.slow * settings.median_seconds * math.exp(sigma * lot.spread)
+    return faults.slow * work * settings.median_seconds * math.exp(sigma * lot.spread)
 
 
 def broken_end(lot: Lot, faults: Faults) -> Failure | None:

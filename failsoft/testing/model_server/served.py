@@ -2,6 +2,8 @@
 
 At every instant calls = answered + failed + cancelled + in service + queued: nothing that came is forgotten. A call whose
 client has gone is cancelled by the server, and gives its slot back in that moment.
+
+*Repeated* are calls that ask what this model was asked before: retries, redeliveries, and questions that nobody shares.
 """
 
 import asyncio
@@ -13,6 +15,9 @@ from typing import Any
 
 from failsoft.testing.model_server.faults import Failure, Faults, broken_end, draw, refusal, service_seconds
 from failsoft.testing.model_server.settings import ModelSettings
+
+PROMPTS_MAX = 100_000
+"""What is remembered of the past, as digests: some ten megabytes; of what is older a repeat is not seen."""
 
 
 class ServedModel:
@@ -60,6 +65,8 @@ class ServedModel:
         self._answered = 0
         self._cancelled = 0
         self._failed = Counter[Failure]()
+        self._repeated = 0
+        self._asked = dict[int, None]()
         self._busy_seconds = 0.0
         self._wasted_seconds = 0.0
         self._changed_at = self._now()
@@ -72,21 +79,28 @@ class ServedModel:
             "answered": self._answered,
             "failed": {failure.value: self._failed[failure] for failure in Failure},
             "cancelled": self._cancelled,
+            "repeated": self._repeated,
             "in_service": self._in_service,
             "queued": self._queued,
             "busy_seconds": self._busy_seconds,
             "wasted_seconds": self._wasted_seconds,
         }
 
-    async def serve(self) -> Failure | None:
+    async def serve(self, prompt: str | None = None, *, work: float = 1.0) -> Failure | None:
         """Take one call through the queue and its service time; cancelled when its client goes.
+
+        Args:
+            prompt: what is asked; None: no repeat of anything.
+            work: how many times as long as usual it takes.
 
         Returns:
             How it failed; None if it may be answered.
         """
         self._calls += 1
+        if prompt is not None:
+            self._note_asked(hash(prompt))
         try:
-            failure = await self._until_outage()
+            failure = await self._until_outage(work)
         except asyncio.CancelledError:
             self._cancelled += 1
             raise
@@ -96,7 +110,13 @@ class ServedModel:
             self._failed[failure] += 1
         return failure
 
-    async def _until_outage(self) -> Failure | None:
+    def _note_asked(self, digest: int) -> None:
+        self._repeated += digest in self._asked
+        self._asked[digest] = None
+        if len(self._asked) > PROMPTS_MAX:
+            del self._asked[next(iter(self._asked))]
+
+    async def _until_outage(self, work: float) -> Failure | None:
         lot = draw(self._rng)
         if self._faults.outage:
             return Failure.OUTAGE
@@ -106,7 +126,7 @@ class ServedModel:
             return Failure.QUEUE_FULL
         try:
             async with self._breakable(), self._slot():
-                await asyncio.sleep(service_seconds(lot, self.settings, self._faults))
+                await asyncio.sleep(service_seconds(lot, self.settings, self._faults, work=work))
                 await self._moving.wait()
                 return broken_end(lot, self._faults)
         except TimeoutError:
