@@ -8,18 +8,22 @@
 
 Everything works offline: the corpus stands below, a page's vector is counted from its letters (so that typing errors and
 endings matter little), and ``failsoft model-server`` is a model server for trying out. Another one speaks OpenAI's API where
-the environment variable MODEL_SERVER_URL says. The pipeline has a topic catalogue of its own beside this file::
+the environment variable MODEL_SERVER_URL says; where there are several, MODEL_SERVER_URLS names them by region, as in served.py.
 
-    failsoft topics apply --catalogue workers/support.topics.yaml
-    failsoft worker workers.support:pipeline --catalogue workers/support.topics.yaml                  # both stages
-    failsoft worker workers.support:pipeline --catalogue workers/support.topics.yaml --stage answer   # or one of them
+    failsoft worker workers.support:pipeline                  # both stages
+    failsoft worker workers.support:pipeline --stage answer   # or one of them
+
+A file that SUPPORT_PAGES names, one page a line, takes the corpus's place as soon as it is there, and the index is made anew
+when it changes. An empty one is the failure that nobody reports: each search succeeds, and finds nothing.
 """
 
 import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from failsoft import Call, Constant, Context, OpenAICompatible, Output, Pipeline, RequestRefused, nonempty
@@ -56,47 +60,61 @@ _COMMON = frozenset(
 Vector = Mapping[str, float]
 
 
-UNKNOWN = math.log(1 + len(CORPUS))
-"""Rarity of letters that stand in no page: whoever asks for something else is far from all of them."""
-
-
 def grams(text: str) -> Counter[str]:
     """The runs of three letters in its words, common words left out."""
     words = [word for word in _WORDS.findall(text.lower()) if word not in _COMMON]
     return Counter(f" {word} "[begin : begin + 3] for word in words for begin in range(len(word)))
 
 
-def vector(text: str, rarity: Mapping[str, float]) -> Vector:
-    """Its direction: each run of letters by how often it stands there, and how rare it is in the corpus."""
-    weights = {gram: (1 + math.log(count)) * rarity.get(gram, UNKNOWN) for gram, count in grams(text).items()}
-    length = math.hypot(*weights.values()) or 1.0
-    return {gram: weight / length for gram, weight in weights.items()}
+class Index:
+    """Pages, found by what is near to a question or by its words."""
+
+    def __init__(self, pages: Sequence[str]) -> None:
+        self._pages = pages
+        counts = Counter(gram for page in pages for gram in set(grams(page)))
+        self._rarity = {gram: math.log((1 + len(pages)) / count) for gram, count in counts.items()}
+        self._unknown = math.log(1 + len(pages))
+        """Rarity of letters that stand in no page: whoever asks for something else is far from all of them."""
+        self._vectors = [self._vector(page) for page in pages]
+
+    def nearest(self, question: str) -> list[str]:
+        """The pages nearest to a question, the nearest first; none where none is near."""
+        asked = self._vector(question)
+        scores = [sum(weight * page.get(gram, 0.0) for gram, weight in asked.items()) for page in self._vectors]
+        return self._best(scores, least=NEAR_ENOUGH)
+
+    def with_words_of(self, question: str) -> list[str]:
+        """The pages that have most words in common with a question."""
+        asked = set(_WORDS.findall(question.lower())) - _COMMON
+        return self._best([len(asked & set(_WORDS.findall(page.lower()))) for page in self._pages], least=1)
+
+    def _best(self, scores: Sequence[float], *, least: float) -> list[str]:
+        best = sorted(zip(scores, self._pages, strict=True), reverse=True)[:NEAREST]
+        return [page for score, page in best if score >= least]
+
+    def _vector(self, text: str) -> Vector:
+        """Its direction: each run of letters by how often it stands there, and how rare it is in the corpus."""
+        weights = {gram: (1 + math.log(n)) * self._rarity.get(gram, self._unknown) for gram, n in grams(text).items()}
+        length = math.hypot(*weights.values()) or 1.0
+        return {gram: weight / length for gram, weight in weights.items()}
 
 
-def _rarity(texts: Iterable[str]) -> dict[str, float]:
-    pages = [set(grams(text)) for text in texts]
-    counts = Counter(gram for page in pages for gram in page)
-    return {gram: math.log((1 + len(pages)) / count) for gram, count in counts.items()}
+def index() -> Index:
+    """The pages as they are now."""
+    named = os.environ.get("SUPPORT_PAGES")
+    try:
+        written = Path(named).stat() if named else None
+    except FileNotFoundError:
+        written = None
+    return CORPUS_INDEX if named is None or written is None else _read(named, written.st_mtime_ns, written.st_size)
 
 
-RARITY = _rarity(CORPUS)
-VECTORS = tuple(vector(page, RARITY) for page in CORPUS)
+@lru_cache(maxsize=1)
+def _read(file: str, _written_at: int, _size: int) -> Index:
+    return Index([line for line in Path(file).read_text("utf-8").splitlines() if line.strip()])
 
 
-def nearest(question: str) -> list[str]:
-    """The pages nearest to a question, the nearest first; none where none is near."""
-    asked = vector(question, RARITY)
-    scores = [sum(weight * page.get(gram, 0.0) for gram, weight in asked.items()) for page in VECTORS]
-    best = sorted(zip(scores, CORPUS, strict=True), reverse=True)[:NEAREST]
-    return [page for score, page in best if score >= NEAR_ENOUGH]
-
-
-def with_words_of(question: str) -> list[str]:
-    """The pages that have most words in common with a question."""
-    asked = set(_WORDS.findall(question.lower())) - _COMMON
-    scores = [len(asked & set(_WORDS.findall(page.lower()))) for page in CORPUS]
-    best = sorted(zip(scores, CORPUS, strict=True), reverse=True)[:NEAREST]
-    return [page for score, page in best if score > 0]
+CORPUS_INDEX = Index(CORPUS)
 
 
 def question_of(body: Mapping[str, Any]) -> str:
@@ -120,7 +138,10 @@ def handed_on(call: Call, pages: list[str]) -> Output:
 
 
 pipeline = Pipeline("support")
-where = os.environ.get("MODEL_SERVER_URL", "http://127.0.0.1:8000")
+regions = os.environ.get("MODEL_SERVER_URLS", "")
+where: dict[str, Any] = {"url": os.environ.get("MODEL_SERVER_URL", "http://127.0.0.1:8000")}
+if regions:
+    where = {"urls": dict(pair.split("=", 1) for pair in regions.split(","))}
 
 retrieve = pipeline.stage("retrieve")
 
@@ -128,20 +149,20 @@ retrieve = pipeline.stage("retrieve")
 @retrieve.tier("vector-search", limit=64, expect="5ms")
 async def search(call: Call) -> Output:
     """The nearest pages."""
-    return handed_on(call, nearest(question_of(call.body)))
+    return handed_on(call, index().nearest(question_of(call.body)))
 
 
 @retrieve.tier("keywords", limit=64, expect="5ms")
 async def keywords(call: Call) -> Output:
     """The pages with the most words in common."""
-    return handed_on(call, with_words_of(question_of(call.body)))
+    return handed_on(call, index().with_words_of(question_of(call.body)))
 
 
 retrieve.tier("nothing", Constant({}, context={"documents": []}))
 
 answer = pipeline.stage("answer", after=retrieve, context=Context(required={"documents": nonempty()}))
-answer.tier("large", OpenAICompatible("large", url=where, limit=8), needs={"documents"}, expect="200ms")
-answer.tier("small", OpenAICompatible("small", url=where, limit=16), expect="40ms")
+answer.tier("large", OpenAICompatible("large", **where, limit=8), needs={"documents"}, expect="200ms")
+answer.tier("small", OpenAICompatible("small", **where, limit=16), expect="40ms")
 answer.tier(
     "apology",
     Constant(

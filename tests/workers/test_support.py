@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from failsoft.catalogue import load, parse
+from failsoft.catalogue import load
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.testing import Answers, Fails, run_stage
-from workers.support import CORPUS, answer, nearest, pipeline, retrieve, with_words_of
+from workers.support import CORPUS, answer, index, pipeline, retrieve
 
-ROOT = Path(__file__).parents[2]
+CATALOGUE = load(Path(__file__).parents[2] / "topics.yaml")
 LARGE, SMALL = Answers({"by": "large"}, after="200ms"), Answers({"by": "small"}, after="40ms")
 
 
@@ -17,11 +17,8 @@ def asked(question: str) -> dict[str, object]:
     return {"messages": [{"role": "user", "content": question}]}
 
 
-def test_its_catalogue_has_its_stages_and_differs_from_the_one_of_the_checkout_in_nothing_else():
-    own, shared = load(ROOT / "workers" / "support.topics.yaml"), load(ROOT / "topics.yaml")
-    pipeline.check(own)
-    assert own.classes == shared.classes
-    assert {kind: shared.topics[kind] for kind in own.topics} == dict(own.topics)
+def test_the_catalogue_has_its_stages():
+    pipeline.check(CATALOGUE)
 
 
 @pytest.mark.parametrize(
@@ -37,17 +34,37 @@ def test_its_catalogue_has_its_stages_and_differs_from_the_one_of_the_checkout_i
     ],
 )
 def test_the_page_that_a_question_is_about_is_among_the_nearest_typing_errors_or_not(question, page):
-    assert any(found.startswith(page) for found in nearest(question))
+    assert any(found.startswith(page) for found in index().nearest(question))
 
 
 @pytest.mark.parametrize("question", ["what is the capital of France", "quantum chromodynamics", "", "?!"])
 def test_what_no_page_is_about_finds_none(question):
-    assert nearest(question) == []
+    assert index().nearest(question) == []
 
 
 @pytest.mark.parametrize("page", CORPUS)
 def test_every_page_is_found_by_its_own_words(page):
-    assert nearest(page)[0] == with_words_of(page)[0] == page
+    assert index().nearest(page)[0] == index().with_words_of(page)[0] == page
+
+
+async def test_an_index_that_becomes_empty_finds_nothing_without_an_error_until_it_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pages, question = tmp_path / "pages.txt", "can I pay by invoice"
+    monkeypatch.setenv("SUPPORT_PAGES", str(pages))
+    async with run_stage(retrieve) as stage:
+        assert len((await stage.send(asked(question), request_class="interactive")).body["messages"]) == 2
+        pages.write_text("")
+        emptied = await stage.send(asked(question), request_class="interactive")
+        assert (emptied.outcome, emptied.tier, emptied.level) == (Outcome.OK, "vector-search", 1)
+        assert emptied.body["messages"] == asked(question)["messages"]
+        pages.write_text("Cheques: we take none.\nInvoices: you can pay by invoice.\n")
+        facts, _ = (await stage.send(asked(question), request_class="interactive")).body["messages"]
+        assert "Invoices" in facts["content"]
+        assert "Payment" not in facts["content"]
+        pages.unlink()
+        facts, _ = (await stage.send(asked(question), request_class="interactive")).body["messages"]
+        assert "Payment" in facts["content"]
 
 
 async def test_a_page_goes_before_the_question_and_where_the_search_fails_words_find_it():
@@ -92,7 +109,7 @@ async def test_with_no_model_left_it_says_sorry():
 
 
 def test_the_stages_say_what_follows():
-    later = retrieve.settings(parse((ROOT / "workers" / "support.topics.yaml").read_text())).later
+    later = retrieve.settings(CATALOGUE).later
     assert [(stage.name, stage.expected_seconds) for stage in later] == [("answer", 0.2)]
     assert later[0].at_once is not None
     assert later[0].at_once.name == "apology"
