@@ -9,23 +9,26 @@ opening would else vanish when the worker that opened it dies. It ends only thro
 about what comes after. Pooling matters more than sharing the state: fifty workers at .2 calls/s into a backend that fails 9 of 10
 make 1182 failed calls when each counts alone, about 25 when they pool (research/algorithms.md §5.2).
 
-**Probing** needs no lease. Live workers are ranked by a hash of process, breaker and epoch (rendezvous), so that the turn goes
+**Probing** needs no lease. Workers in line are ranked by a hash of process, breaker and epoch (rendezvous), so that the turn goes
 round from epoch to epoch::
 
     the worker of rank r probes from   opened + open_seconds + r x turn          while nobody does
                                        last progress + (r' + 1) x turn           when somebody did
     turn = max(5 s, 2 x q95)
 
-where r' leaves out whoever made the progress. So a prober that dies, or has no requests, is followed by the next rank after
-one turn; and two that probe at once, after a partition, cost three calls more and harm nothing.
+where r' leaves out whoever made the progress. So a prober that dies is followed by the next rank after one turn; and two that
+probe at once, after a partition, cost three calls more and harm nothing. In line are those that spoke in the three seconds before
+the last word that was heard of anybody: who has requests says once a second that it waits for the end of an opening. The dead
+thus cost no turn; all may have died, and their successors go on where the wait ends. And when nobody is heard for a while the
+line stays as it was: else all would probe at once, each of them alone with itself.
 
 **No bus.** Workers hear their own registers too, so silence for 30 s means that the topic cannot be reached (a worker in use
 speaks every 10 s). Then no worker opens for the fleet, and an opening of the fleet is probed only after ten times its wait.
 
 **Announcements**: at once what nobody can know yet; once a second while there is trouble in the window, or probes are in
-flight; every 10 s while the endpoint is wanted; hourly in any case, so that the topic may forget the dead. News that was not
-heard back is said again, once a second. Workers that are well speak once a second too while another fails half of its calls:
-else only those in trouble would be heard in time, and the pool would be biased.
+flight, or the endpoint is wanted and not closed; every 10 s while it is wanted; hourly in any case, so that the topic may
+forget the dead. News that was not heard back is said again, once a second. Workers that are well speak once a second too while
+another fails half of its calls: else only those in trouble would be heard in time, and the pool would be biased.
 
 **Age.** Registers carry durations. One that is read back at start is as old as the broker's timestamp says, and its opening is
 taken to be over at most by its own wait; a caller that does not trust its clock gives no age, and stays open longer.
@@ -42,6 +45,8 @@ from failsoft.policy.register import NEVER_OPENED, BoardView, Phase, Pool, Regis
 LIVE_SECONDS = 30.0
 """Three heartbeats; also the window of the counts."""
 ANNOUNCE_SECONDS = 1.0
+IN_LINE_SECONDS = 3.0
+"""Three announcements: a worker that was not heard for so long takes no turn."""
 HEARTBEAT_SECONDS = 10.0
 REFRESH_SECONDS = 3600.0
 """The topic deletes what is older than a day."""
@@ -177,7 +182,7 @@ class BreakerBoard:
         """Compute what follows from all registers: after news, and once a second because they age.
 
         The counts are those of this epoch, and one that is not closed has none. The rank is by how many live workers come before
-        this one, but for the last prober.
+        this one in the line, but for the last prober.
         """
         live = self._live(now)
         if len(live) < len(self._others):
@@ -188,8 +193,9 @@ class BreakerBoard:
             if heard.register.word.order == joined.order
         )
         if joined.phase is not Phase.CLOSED:
-            mine = self._weight(self._process)
-            self._rank = sum(self._weight(other) > mine for other in live if other != self._prober)
+            mine, since = self._weight(self._process), self._heard_at - IN_LINE_SECONDS
+            before = (name for name, heard in live.items() if heard.written_at >= since and self._weight(name) > mine)
+            self._rank = sum(name != self._prober for name in before)
         self._fresh_until = now + ANNOUNCE_SECONDS
 
     def _pool(self, own: Counts, now: float) -> Pool:
@@ -246,7 +252,8 @@ class BreakerBoard:
         is_news = own.word.order > self._word.order
         if is_news and (self._said is None or own.word.order != self._said.order):
             return -math.inf
-        if is_news or own.probes or own.has_trouble or (own.buckets and self._pooled.is_suspicious):
+        is_in_line = is_wanted and own.word.phase is not Phase.CLOSED
+        if is_news or is_in_line or own.probes or own.has_trouble or (own.buckets and self._pooled.is_suspicious):
             return self._said_at + ANNOUNCE_SECONDS
         return self._said_at + (HEARTBEAT_SECONDS if is_wanted else REFRESH_SECONDS)
 

@@ -118,8 +118,9 @@ def test_while_somebody_probes_the_others_wait_and_the_next_rank_follows_a_turn_
     }
     probing = Register(Word(3, Phase.HALF_OPEN, 5.0), probes=1)
     for at in (NOW + 6, NOW + 8):
-        for name in order[1:]:
+        for name, other in (order[1:], order[:0:-1]):
             boards[name].seen(order[0], probing, now=at)
+            boards[name].seen(other, Register(OPEN), now=at)
     after = [view(boards[name], OPEN, now=NOW + 8).probe_at for name in order[1:]]
     assert after == [NOW + 8 + TURN_SECONDS_MIN, NOW + 8 + 2 * TURN_SECONDS_MIN]
 
@@ -139,6 +140,35 @@ def test_a_prober_is_not_put_off_by_workers_that_come_later():
     for n in range(20):
         found.seen(f"late{n}", Register(OPEN), now=NOW + 6)
     assert view(found, probing, now=NOW + 6).probe_at == NOW + 5
+
+
+def test_who_was_not_heard_for_three_seconds_takes_no_turn():
+    order = sorted(["a", "b", "c"], key=first_turns(["a", "b", "c"]).__getitem__)
+    found = board(*((other, Register(OPEN)) for other in order[:2]), process=order[2])
+    for n in range(1, 5):
+        found.seen(order[1], Register(OPEN), now=NOW + n)
+    assert view(found, OPEN, now=NOW + 3).probe_at == NOW + 5 + 1 * TURN_SECONDS_MIN, "the first of three was silent"
+
+
+def test_successors_of_workers_that_all_died_go_on_where_the_wait_ends():
+    names = ["dead1", "dead2", "dead3", "a", "b"]
+    turns = []
+    for process, other in (("a", "b"), ("b", "a")):
+        found = BreakerBoard("large|eu", process)
+        for dead in names[:3]:
+            found.seen(dead, Register(OPEN), age_seconds=2.0, now=NOW)
+        for each in (process, other):
+            found.seen(each, Register(OPEN), now=NOW + 1.5)
+        turns.append(view(found, OPEN, now=NOW + 1.5).probe_at)
+    assert sorted(turns) == [NOW - 2 + 5, NOW - 2 + 5 + TURN_SECONDS_MIN]
+
+
+def test_when_nobody_was_heard_for_a_while_the_line_stays_as_it_was():
+    turns = {}
+    for name in ("a", "b", "c"):
+        found = board(*((other, Register(OPEN)) for other in "abc" if other != name), process=name)
+        turns[name] = view(found, OPEN, now=NOW + 20).probe_at
+    assert sorted(turns.values()) == [NOW + 5 + TURN_SECONDS_MIN * rank for rank in range(3)]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +224,9 @@ def said_at(found: BreakerBoard, own: Register, *, is_wanted: bool, seconds: flo
         pytest.param(
             Register(Word(1, Phase.HALF_OPEN, 5.0), probes=1), True, ANNOUNCE_SECONDS, id="probes: every second"
         ),
-        pytest.param(Register(Word(1, Phase.OPEN, 5.0)), True, HEARTBEAT_SECONDS, id="open and wanted: a heartbeat"),
+        pytest.param(
+            Register(Word(1, Phase.OPEN, 5.0)), True, ANNOUNCE_SECONDS, id="open and wanted: in line, every second"
+        ),
     ],
 )
 def test_how_often_a_worker_speaks(own, is_wanted, pause):
@@ -217,7 +249,7 @@ def test_news_is_said_at_once_and_again_every_second_until_it_is_heard_back():
     assert found.announcement(own, is_wanted=True, now=NOW + 0.9) is None
     assert found.announcement(own, is_wanted=True, now=NOW + 1.1) is not None
     found.seen("me", first, now=NOW + 1.2)
-    assert found.announcement(own, is_wanted=True, now=NOW + 5) is None
+    assert found.announcement(own, is_wanted=False, now=NOW + 5) is None
 
 
 def test_what_others_have_said_is_no_news():

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from failsoft.policy import breaker_board, concurrency
+from failsoft.policy import concurrency
 from failsoft.policy.breaker import Breaker
+from failsoft.policy.breaker_board import BreakerBoard
 from failsoft.policy.breaker_settings import BreakerSettings
 from failsoft.policy.breaker_states import Trigger
 from failsoft.policy.errors import ConfigurationError
+from failsoft.policy.register import Word
 from failsoft.policy.scheduling import Credits
 from failsoft.policy.stage import dispatcher
 from failsoft.simulation.expectations import Expectation
@@ -42,8 +44,14 @@ def _trips_for_all(breaker: Breaker, now: float, trip: Callable[..., None] = Bre
     breaker._open_fleet(Trigger.FLEET_OPENED, frozenset(), now)
 
 
+def _waits_for_the_first(board: BreakerBoard, word: Word, _: float, __: float) -> float:
+    """The board as it would be if only one could probe, alive or not: the first of all that were ever heard."""
+    is_first = all(board._weight(board._process) > board._weight(other) for other in board._others)
+    return board._opened_at + word.open_seconds if is_first else math.inf
+
+
 MISTAKES: dict[str, tuple[str, Any, str, Any]] = {
-    "nobody follows a prober that died": ("prober-killed", breaker_board, "TURN_SECONDS_MIN", 1e6),
+    "nobody follows a prober that died": ("prober-killed", BreakerBoard, "_probe_at", _waits_for_the_first),
     "a descent is never undone": ("infeasible-target", concurrency, "WORTH", -math.inf),
     "nobody sees the last responsible moment": ("batch-crowd", dispatcher, "spare_seconds", lambda *_, **__: math.inf),
     "one worker's word opens a breaker for all": ("bad-node-at-start", Breaker, "_trip", _trips_for_all),
