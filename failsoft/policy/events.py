@@ -179,7 +179,8 @@ class ControlSeen:
     """An operator's word on a breaker.
 
     Attributes:
-        breaker: whose it is, ``<stage>/<tier>``, in all its regions, or ``<stage>/<tier>/<region>``.
+        breaker: whose it is, ``<stage>/<tier>``, in all its regions, or ``<stage>/<tier>/<region>``; before the next stage
+            ``stage:<stage>/<class>``, or ``stage:<stage>`` for all classes.
         control: what he wants, and until when.
     """
 

@@ -7,12 +7,25 @@ disagree for good.
 
 **Register.** One worker's word and counts, written by that worker alone. It carries durations, never instants, because no two
 clocks need to agree.
+
+**Between stages** (``stage:<stage>/<class>``, :mod:`failsoft.policy.stage_breaker`) workers go by what all of them hear anyway,
+and not by each other's words. There a register is for operators, and its epochs are its writer's own: nothing is joined.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from failsoft.policy.call_counts import NO_CALLS, Counts
+from failsoft.policy.request import ClassName
+
+BETWEEN_STAGES = "stage:"
+"""What the names of breakers between stages begin with. No name of a stage has a colon."""
+
+
+def breaker_before(stage: str, request_class: ClassName | None = None) -> str:
+    """Name the breaker between a stage and the one before it, of one class or of all."""
+    name = f"{BETWEEN_STAGES}{stage}"
+    return name if request_class is None else f"{name}/{request_class}"
 
 
 class Phase(IntEnum):
@@ -29,6 +42,8 @@ class Cause(StrEnum):
     FAILURE_RATE = "failure_rate"
     SLOW_CALL_RATE = "slow_call_rate"
     PROBE = "probe"
+    SILENCE = "silence"
+    """Nothing was heard of a stage that should have ended what it was given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 One view for all stages, because there is one topic of each kind for a pipeline. What cannot be read is counted and left out:
 whoever may write there is a worker or an operator, and one of a newer version must not silence the others. A word on a breaker
-that no stage here has is somebody else's, and counted apart.
+that no stage here has is somebody else's, and counted apart. The breaker before a stage belongs to the stage before that one.
 
 Ages are reckoned by the broker's clock, as far as this process knows it; where it does not, a word counts as new, and an opening
 lasts longer than it has to (research/algorithms.md §5.2).
@@ -12,7 +12,7 @@ hour, an operator's word ends, and what the metrics show is so.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from failsoft.kafka import ViewRecord
 from failsoft.policy.breaker_control import Control
 from failsoft.policy.errors import MalformedRecord
 from failsoft.policy.events import ControlSeen, Event, RegisterSeen, RegistersSeen, RouteSeen, Tick
+from failsoft.policy.register import breaker_before
 from failsoft.wire.control import BreakerControl, decode_control
 from failsoft.wire.register import decode_register
 from failsoft.wire.route import SaidRoute, decode_route
@@ -76,16 +77,19 @@ class BreakerNews:
     """Reads both topics for the stages of one process.
 
     Args:
-        stages: their names. What is heard before one is there is kept for it.
+        stages: their names, and that of the stage that comes after each, None after the last. What is heard before one is there
+            is kept for it.
         clock: of this process, and of the broker as far as it is known.
         heard: counts records, by kind and by what became of them.
     """
 
-    def __init__(self, stages: Collection[str], *, clock: SharedClock, heard: Counter) -> None:
+    def __init__(self, stages: Mapping[str, str | None], *, clock: SharedClock, heard: Counter) -> None:
         self._clock = clock
         self._heard = heard
         self._kept = {stage: _Kept() for stage in stages}
         self._feeds: dict[str, Callable[[Event], None]] = {stage: kept.keep for stage, kept in self._kept.items()}
+        self._stages = {stage: stage for stage in stages}
+        self._stages |= {breaker_before(after): stage for stage, after in stages.items() if after is not None}
         self._complained: set[str] = set()
 
     def tell(self, stage: str, feed: Callable[[Event], None]) -> None:
@@ -109,7 +113,7 @@ class BreakerNews:
         for record in {record.key: record for record in records}.values():
             seen = self._register(record, record.age_seconds if is_trusted else 0.0)
             if seen is not None:
-                said.setdefault(_stage_of(seen.breaker), []).append(seen)
+                said.setdefault(self._stage_of(seen.breaker), []).append(seen)
         for stage, all_seen in said.items():
             self._count("register", Heard.TAKEN, len(all_seen))
             self._feeds[stage](RegistersSeen(tuple(all_seen)))
@@ -124,7 +128,7 @@ class BreakerNews:
                 self._malformed("control", record, error)
                 continue
             subject = control.breaker if control is not None else said.route.endpoint if said is not None else ""
-            feed = self._feeds.get(_stage_of(subject))
+            feed = self._feeds.get(self._stage_of(subject))
             self._count("control", Heard.FOREIGN if feed is None else Heard.TAKEN)
             if feed is not None and control is not None:
                 self._pass_on(control, record, feed)
@@ -137,7 +141,7 @@ class BreakerNews:
         except MalformedRecord as error:
             self._malformed("register", record, error)
             return None
-        if _stage_of(breaker) not in self._feeds:
+        if self._stage_of(breaker) not in self._feeds:
             self._count("register", Heard.FOREIGN)
             return None
         return RegisterSeen(breaker, process, register, age_seconds=age_seconds)
@@ -172,6 +176,6 @@ class BreakerNews:
             log.warning("breaker_record_malformed", kind=kind, offset=record.offset, error=str(error))
         self._complained.add(kind)
 
-
-def _stage_of(breaker: str) -> str:
-    return breaker.partition("/")[0]
+    def _stage_of(self, breaker: str) -> str:
+        """Which stage of this process has it; else no name of any."""
+        return self._stages.get(breaker.partition("/")[0], "")

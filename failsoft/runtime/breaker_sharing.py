@@ -5,7 +5,7 @@ else changes.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import structlog
@@ -32,7 +32,7 @@ class BreakerSharing:
 
     Args:
         pipeline: whose breakers.
-        stages: which of its stages this process runs.
+        stages: which of its stages this process runs, and the one that comes after each, None after the last.
         kinds: of topics that the catalogue has.
         process: this worker's name, unlike any other's.
         outbox: the way to the broker.
@@ -44,7 +44,7 @@ class BreakerSharing:
         self,
         pipeline: str,
         *,
-        stages: Collection[str],
+        stages: Mapping[str, str | None],
         kinds: Collection[str],
         process: str,
         outbox: OutboxPort,

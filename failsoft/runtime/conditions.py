@@ -14,7 +14,7 @@ from failsoft.policy.answer import AnswerCounts, Freshness, Gone
 from failsoft.policy.breaker_control import Force
 from failsoft.policy.breaker_states import State
 from failsoft.policy.settings import StageSettings
-from failsoft.policy.stage import Condition, Saved, StageMachine
+from failsoft.policy.stage import Condition, HandoverCondition, Saved, StageMachine
 from failsoft.policy.widening import Spread
 
 _TIER = ("stage", "tier")
@@ -71,10 +71,7 @@ class _Families:
     def add(self, settings: StageSettings, tier: str, condition: Condition) -> None:
         """The samples of one endpoint."""
         where = (settings.name, tier)
-        for state in State:
-            self.state.add_metric((*where, state.value), condition.state is state)
-        for force in Force:
-            self.forced.add_metric((*where, force.value), condition.forced is force)
+        self.add_breaker(settings.name, tier, condition)
         self.trips.add_metric(where, condition.trips)
         for known in settings.classes:
             self.retries.add_metric((*where, known.name), condition.retries.get(known.name, 0))
@@ -83,6 +80,13 @@ class _Families:
         self.infeasible.add_metric(where, condition.is_target_infeasible)
         for spread in Spread:
             self.spread.add_metric((*where, spread.value), condition.spread is spread)
+
+    def add_breaker(self, stage: str, name: str, condition: Condition | HandoverCondition) -> None:
+        """The samples of one breaker, of an endpoint or before the next stage."""
+        for state in State:
+            self.state.add_metric((stage, name, state.value), condition.state is state)
+        for force in Force:
+            self.forced.add_metric((stage, name, force.value), condition.forced is force)
 
     def add_saved(self, settings: StageSettings, saved: Saved) -> None:
         """The samples of what one stage did not call."""
@@ -124,5 +128,7 @@ class Conditions(Collector):
         for settings, machine in self._machines:
             for tier, condition in machine.conditions.items():
                 families.add(settings, tier, condition)
+            for name, before_next in machine.handovers.items():
+                families.add_breaker(settings.name, name, before_next)
             families.add_saved(settings, machine.saved)
         return families.all()

@@ -13,7 +13,6 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from failsoft.kafka import DutyKind
-from failsoft.policy.breaker_states import State
 from failsoft.policy.context import Completeness, Found
 from failsoft.policy.events import Verdict
 from failsoft.policy.levels import REDUCED_LEVEL
@@ -100,9 +99,6 @@ class Metrics:
         self.reserved = Gauge(
             "failsoft_reserved_seconds", "What its calls leave to later stages", ["stage"], registry=r
         )
-        self.next_stage = Gauge(
-            "failsoft_next_stage_state", "1 for how the next stage is taken to be", ["stage", "state"], registry=r
-        )
         info = Gauge("failsoft_build_info", "Always 1", ["version"], registry=r)
         info.labels(version("failsoft")).set(1)
         self.loop_delay = Histogram(
@@ -142,8 +138,6 @@ class Metrics:
             self.answers_read.labels(settings.name, read.value)
         if settings.later:
             self.reserved.labels(settings.name).set_function(lambda: machine.reserved_seconds)
-            for state in (State.CLOSED, State.OPEN, State.HALF_OPEN):
-                self.next_stage.labels(settings.name, state.value).set_function(partial(_is_next_stage, machine, state))
         self._declare_duties(settings.name, [kind for kind in DutyKind if kind is not DutyKind.SEND])
         for part, found in itertools.product(settings.parts, Found):
             self.context_parts.labels(settings.name, part, found.value)
@@ -195,10 +189,6 @@ class Metrics:
         self.slack_seconds.labels(*where).observe(ending.slack_seconds)
         if ending.tier is not None:
             self.served.labels(*where, ending.tier, str(ending.level)).inc()
-
-
-def _is_next_stage(machine: StageMachine, state: State) -> float:
-    return float(machine.next_stage is state)
 
 
 def _waiting(machine: StageMachine, request_class: ClassName) -> float:

@@ -271,7 +271,7 @@ class _Worker:
         clock = self._broker_clock
         return BreakerSharing(
             stages[0].pipeline,
-            stages=[stage.name for stage in stages],
+            stages={stage.name: None if stage.successor is None else stage.successor.name for stage in stages},
             kinds=self._catalogue.topics,
             process=self._process,
             outbox=self._outbox,

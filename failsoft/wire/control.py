@@ -1,6 +1,6 @@
 """An operator's word on a breaker in ``<pipeline>.controls``, the latest of which holds.
 
-    key     breaker|<stage>/<tier>
+    key     breaker|<stage>/<tier>, or breaker|stage:<stage> of those before a stage, with /<class> of one class
     value   {"breaker": "classify/full", "force": "open", "who": "ada", "why": "the vendor has said so",
              "until": "2026-01-31T12:00:00.000Z"}
 
@@ -33,7 +33,7 @@ class BreakerControl:
     """What an operator has said.
 
     Attributes:
-        breaker: of which breaker, ``<stage>/<tier>``.
+        breaker: of which breaker, ``<stage>/<tier>``, or ``stage:<stage>``.
         force: what he wants of it.
         who: his name.
         why: for the others.

@@ -1,6 +1,6 @@
 """A worker's word on a breaker in ``<pipeline>.breakers``: its register, the latest of which holds.
 
-    key     <stage>/<tier>|<process>
+    key     <stage>/<tier>|<process>, or stage:<stage>/<class>|<process> of a breaker before a stage
     value   {"epoch": 3, "phase": "open", "open_seconds": 7.2, "reopenings": 1, "causes": ["failure_rate"],
              "since_seconds": 0.4, "buckets": [[12, 9, 0], [3, 0, 0]], "probes": 0}
 
@@ -45,7 +45,7 @@ def encode_register(breaker: str, process: str, register: Register) -> Record:
     """Write a worker's word.
 
     Args:
-        breaker: whose it is, ``<stage>/<tier>``.
+        breaker: whose it is, ``<stage>/<tier>``, or ``stage:<stage>/<class>``.
         process: who writes it, unlike any other.
         register: what it says.
     """

@@ -371,7 +371,7 @@ _REGISTER_VALUE: Final = _object(
 
 _CONTROL_VALUE: Final = _object(
     {
-        "breaker": {"type": "string", "description": "<stage>/<tier>"},
+        "breaker": {"type": "string", "description": "<stage>/<tier>, or stage:<stage>"},
         "force": _word(Force, "what the operator wants of it"),
         "who": _NAME,
         "why": _NAME,
@@ -491,13 +491,13 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     "register": _record(
         "register",
-        "What a worker says of a breaker, keyed <stage>/<tier>|<process>",
+        "What a worker says of a breaker, keyed <stage>/<tier>|<process> or stage:<stage>/<class>|<process>",
         _typed(REGISTER_TYPE),
         _REGISTER_VALUE,
     ),
     "control": _record(
         "control",
-        "What an operator says of a breaker, keyed breaker|<stage>/<tier>",
+        "What an operator says of a breaker, keyed breaker|<stage>/<tier> or breaker|stage:<stage>",
         _typed(CONTROL_TYPE),
         _CONTROL_VALUE,
     ),

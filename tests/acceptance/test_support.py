@@ -15,7 +15,7 @@ import pytest
 from failsoft import Client
 from failsoft.kafka import Connection
 from failsoft.kafka.raw import raw_records
-from failsoft.policy.outcome import Outcome
+from failsoft.policy.outcome import Outcome, Reason
 from failsoft.testing.model_server.server import ModelServer
 from failsoft.testing.model_server.settings import ModelSettings
 from failsoft.wire.result import decode_result
@@ -58,6 +58,13 @@ class Site:
                 stdout=file,
                 stderr=file,
             )
+
+    async def said(self, *words: str) -> str:
+        """What a command prints that does what is asked of it."""
+        log = self.folder / "said.log"
+        ended = await (await self.command(*words, log=log)).wait()
+        assert ended == 0, log.read_text()
+        return log.read_text()
 
     async def start_worker(self, *options: str) -> Process:
         """Start one and wait until it is ready."""
@@ -119,14 +126,23 @@ async def test_a_killed_worker_between_two_stages_loses_nothing_and_every_result
         assert await survivor.wait() == 0
 
 
-async def test_stages_may_have_workers_of_their_own(tmp_path: Path, kafka_bootstrap: str):
+async def test_stages_may_have_workers_of_their_own_and_an_operator_stops_what_goes_from_one_to_the_other(
+    tmp_path: Path, kafka_bootstrap: str
+):
     async with a_site(tmp_path, kafka_bootstrap) as site:
         await site.start_worker("--stage", "retrieve")
         await site.start_worker("--stage", "answer")
         async with Client(kafka_bootstrap, pipeline="support", catalogue=site.catalogue) as client:
             body = {"messages": [{"role": "user", "content": QUESTIONS[0]}]}
             result = await client.request(body, request_class="standard")
-        assert (result.outcome, result.tier, result.level) == (Outcome.OK, "large", 1)
+            assert (result.outcome, result.tier, result.level) == (Outcome.OK, "large", 1)
+            word = ("open", "--why", "a drill", "--until", "5m")
+            await site.said("breakers", "force", "stage:answer", *word, "--pipeline", "support")
+            await asyncio.sleep(1.0)  # within which all workers obey
+            result = await client.request(body, request_class="standard")
+        assert (result.tier, result.level, result.reason) == ("apology", 3, Reason.BREAKER_OPEN)
+        listed = await site.said("breakers", "--pipeline", "support")
+        assert re.search(r"^stage:answer/standard +closed +0  forced open until .*: a drill$", listed, re.MULTILINE)
         for worker in site.workers:
             worker.terminate()
         assert [await worker.wait() for worker in site.workers] == [0, 0]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import time
 from dataclasses import replace
@@ -13,12 +14,15 @@ from typer.testing import CliRunner
 
 from failsoft.catalogue import parse
 from failsoft.cli import app
+from failsoft.cli.breakers.force import _check_name
 from failsoft.cli.breakers.listing import headlines, lines
 from failsoft.cli.breakers.notice_board import NoticeBoard
+from failsoft.cli.breakers.reading import Place
 from failsoft.cli.exits import Exit
 from failsoft.kafka import Connection, ViewRecord, admin
 from failsoft.policy.breaker_control import Force
 from failsoft.policy.call_counts import Counts
+from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.register import Cause, Phase, Register, Word
 from failsoft.wire import Record
 from failsoft.wire.control import BreakerControl, decode_control, encode_control
@@ -78,7 +82,7 @@ def test_a_breaker_is_shown_as_all_say_it_stands_with_who_opened_it_and_why():
     ],
 )
 def test_the_state_of_a_breaker_in_a_word(word, age, state):
-    assert board(said("a", word, NOW - age)).breakers[BREAKER].state(NOW) == state
+    assert board(said("a", word, NOW - age)).breakers[BREAKER].stand(NOW).state(NOW) == state
 
 
 def test_each_worker_s_counts_are_those_of_the_last_half_minute_and_the_silent_are_only_counted():
@@ -132,6 +136,62 @@ def test_news_is_a_change_of_state_and_not_of_counts():
     assert headlines(found, NOW) == before
     found.registers([said("a", OPEN, NOW)])
     assert headlines(found, NOW)[BREAKER] == "work/large open, epoch 1, opened by a: failure_rate"
+
+
+# Between stages.
+
+BEFORE = "stage:answer/interactive"
+SILENT = Word(1, Phase.OPEN, 5.0, 0, frozenset({Cause.SILENCE}))
+
+
+def said_before(process: str, word: Word, at: float, since: float = 0.0) -> ViewRecord:
+    return of(encode_register(BEFORE, process, Register(word, since)), at)
+
+
+def test_between_stages_who_lets_least_through_is_shown_since_when_and_why():
+    found = board(
+        said_before("a", replace(OPEN, epoch=9, phase=Phase.CLOSED), NOW - 1),
+        said_before("b", SILENT, NOW - 1, since=1.0),
+        said_before("c", replace(OPEN, epoch=4), NOW, since=1.0),
+        said_before("d", replace(OPEN, epoch=5, phase=Phase.HALF_OPEN), NOW, since=99.0),
+    )
+    [first, *_] = list(lines(found, NOW))[1:]
+    assert first == f"{BEFORE:<32} open            1  opened 2 s ago for 5.0 s by b: silence"
+    assert headlines(found, NOW)[BEFORE] == f"{BEFORE} open, epoch 1, opened by b: silence"
+
+
+def test_between_stages_nobody_is_shown_to_stop_anything_who_does_not_speak_any_more():
+    found = board(said_before("gone", SILENT, NOW - 31), said_before("a", Word(), NOW))
+    assert found.breakers[BEFORE].stand(NOW).state(NOW) == "closed"
+    assert board(said_before("gone", SILENT, NOW - 31)).breakers[BEFORE].stand(NOW).state(NOW) == "closed"
+    assert found.breakers[BEFORE].stand(NOW - 10).state(NOW - 30) == "open"
+
+
+def test_a_word_on_a_stage_holds_for_all_classes():
+    found = board(said_before("a", Word(), NOW))
+    found.controls([of(encode_control(BreakerControl("stage:answer", Force.OPEN, "ada", "so", NOW + 60)))])
+    assert f"{BEFORE} closed, epoch 0; forced open until" in headlines(found, NOW)[BEFORE]
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("stage:answer", None),
+        (BEFORE, None),
+        ("stage:retrieve", "stage:retrieve: no stage of support with one before it; it has answer"),
+        ("stage:anwser", "no stage of support with one before it; it has answer"),
+        ("stage:answer/large", "no class 'large' in topics.yaml, which has interactive"),
+        ("stage:answer/", "no class ''"),
+    ],
+)
+def test_a_breaker_before_a_stage_is_known_by_topics_yaml(name, complaint):
+    catalogue = CATALOGUE.format(name="support").replace("[work]", "[retrieve, answer]")
+    place = Place(parse(catalogue), "support", Connection("127.0.0.1:1"))
+    if complaint is None:
+        _check_name(place, name, NoticeBoard())
+    else:
+        with pytest.raises(ConfigurationError, match=re.escape(complaint)):
+            _check_name(place, name, NoticeBoard())
 
 
 @pytest.mark.parametrize(
@@ -222,8 +282,9 @@ def test_a_misspelt_breaker_is_refused_naming_the_nearest(sharing):
         return sharing.run("breakers", "force", name, "open", "--why", "x", "--until", "1h")
 
     assert "the nearest is work/large" in force("work/larg").stderr
-    assert "not <stage>/<tier> with a stage of" in force("word/large").stderr
-    assert "not <stage>/<tier>" in force("work").stderr
+    assert "neither <stage>/<tier> nor stage:<stage> with a stage of" in force("word/large").stderr
+    assert "neither <stage>/<tier>" in force("work").stderr
+    assert "with one before it; it has none" in force("stage:work").stderr
     assert controls(sharing) == []
     assert force("work/small").exit_code == Exit.OK, "all its regions"
 

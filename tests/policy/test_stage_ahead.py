@@ -115,7 +115,8 @@ def test_a_class_that_the_next_stage_does_not_finish_stops_no_other():
     on.send(told(ends={Outcome.OK: 20}))
     assert not on.calls[on.arrive("batch")]
     assert on.calls[on.arrive("interactive")]
-    assert on.machine.next_stage is State.OPEN
+    states = {name: condition.state for name, condition in on.machine.handovers.items()}
+    assert (states["stage:next/batch"], states["stage:next/interactive"]) == (State.OPEN, State.CLOSED)
 
 
 def test_a_worker_of_the_next_stage_that_tells_of_one_class_is_there_for_all():

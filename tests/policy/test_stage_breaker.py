@@ -8,6 +8,7 @@ from failsoft.policy.breaker_settings import BreakerSettings
 from failsoft.policy.breaker_states import State
 from failsoft.policy.jitter import EvenJitter
 from failsoft.policy.outcome import Outcome
+from failsoft.policy.register import NEVER_OPENED, Cause, Phase
 from failsoft.policy.stage_breaker import SILENCE_SECONDS, StageBreaker
 
 
@@ -142,6 +143,88 @@ def test_dark_it_lets_all_through():
     found = breaker(BreakerSettings(enforce=False))
     found.heard({Outcome.FAILED: 20}, now=100.0)
     assert all(found.allows(now=101.0 + second) for second in range(50) for _ in range(20))
+
+
+def silent() -> StageBreaker:
+    found = breaker()
+    found.handed_on(100.0)
+    found.others_heard(now=105.0)
+    assert not found.allows(now=105.0)
+    return found
+
+
+def reopened() -> StageBreaker:
+    found = half_opened()
+    found.heard({Outcome.FAILED: 5}, now=111.0)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("made", "epoch", "reopenings", "cause"),
+    [(opened, 1, 0, Cause.FAILURE_RATE), (silent, 1, 0, Cause.SILENCE), (reopened, 2, 1, Cause.PROBE)],
+)
+def test_an_operator_sees_how_often_why_and_for_how_long_it_is_open(made, epoch, reopenings, cause):
+    found = made()
+    word = found.register(now=200.0).word
+    assert (word.epoch, word.phase, word.reopenings, word.causes) == (epoch, Phase.OPEN, reopenings, {cause})
+    assert 2.5 <= word.open_seconds <= 5.0 * 2**reopenings
+
+
+def test_an_operator_sees_since_when_and_what_it_counts_and_how_many_it_lets_through():
+    found = breaker()
+    found.heard({Outcome.OK: 5, Outcome.FAILED: 4, Outcome.SHED: 9}, now=90.0)
+    said = found.register(now=91.0)
+    assert (said.word, said.since_seconds) == (NEVER_OPENED, 0.0)
+    assert [(bucket.calls, bucket.failed) for bucket in said.buckets] == [(9, 4)]
+    found = half_opened()
+    said = found.register(now=112.0)
+    assert (said.word.phase, said.since_seconds, said.probes) == (Phase.HALF_OPEN, 12.0, 1)
+    found.heard({Outcome.OK: 5}, now=112.0)
+    said = found.register(now=115.0)
+    assert (said.word.epoch, said.word.phase, said.since_seconds, said.probes) == (1, Phase.CLOSED, 15.0, 0)
+
+
+@pytest.mark.parametrize("made", [breaker, opened, half_opened])
+@pytest.mark.parametrize("enforce", [True, False])
+def test_forced_open_it_lets_nobody_through_whatever_it_hears_and_however_long(made, enforce):
+    found = made() if enforce else breaker(BreakerSettings(enforce=False))
+    found.force(State.FORCED_OPEN)
+    found.heard({Outcome.OK: 1_000}, now=120.0)
+    assert not any(found.allows(now=120.0 + 60.0 * minute) for minute in range(60))
+
+
+@pytest.mark.parametrize("made", [breaker, opened, half_opened])
+def test_kept_closed_it_lets_everybody_through_and_counts(made):
+    found = made()
+    found.force(State.METRICS_ONLY)
+    found.handed_on(121.0)
+    found.others_heard(now=130.0)
+    found.heard({Outcome.FAILED: 1_000}, now=130.0)
+    assert all(found.allows(now=130.0 + second) for second in range(60))
+    assert found.register(now=130.0).buckets[0].failed == 1_000
+
+
+@pytest.mark.parametrize("forced", [State.FORCED_OPEN, State.METRICS_ONLY])
+@pytest.mark.parametrize("made", [breaker, opened, half_opened])
+def test_taken_back_it_begins_anew(made, forced):
+    found = made()
+    for state in (forced, forced, None, None):
+        found.force(state)
+    assert found.state is State.CLOSED
+    found.heard({Outcome.FAILED: 19}, now=130.0)
+    assert found.allows(now=130.0)
+    found.heard({Outcome.FAILED: 1}, now=130.0)
+    assert not found.allows(now=130.0)
+    assert found.register(now=130.0).word.reopenings == 0
+
+
+def test_one_word_of_an_operator_follows_another():
+    found = breaker()
+    found.force(State.FORCED_OPEN)
+    found.force(State.METRICS_ONLY)
+    assert found.allows(now=100.0)
+    found.force(State.FORCED_OPEN)
+    assert not found.allows(now=100.0)
 
 
 @given(

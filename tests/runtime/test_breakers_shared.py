@@ -350,7 +350,7 @@ class Desk:
     def __init__(self, *, uncertainty: float = 0.0) -> None:
         self.metrics = Metrics()
         clock = SharedClock(lambda: 50.0, lambda: 2000.0, lambda: uncertainty)
-        self.news = BreakerNews(["answer"], clock=clock, heard=self.metrics.breaker_records_heard)
+        self.news = BreakerNews({"answer": None}, clock=clock, heard=self.metrics.breaker_records_heard)
         self.heard: list[Event] = []
         self.news.tell("answer", self.heard.append)
 
@@ -409,7 +409,7 @@ def test_an_operator_s_word_ends_on_this_worker_s_clock_when_it_ends_on_the_brok
 def test_what_was_heard_before_a_stage_is_there_is_kept_for_it():
     metrics = Metrics()
     clock = SharedClock(float, float, float)
-    news = BreakerNews(["answer"], clock=clock, heard=metrics.breaker_records_heard)
+    news = BreakerNews({"answer": None}, clock=clock, heard=metrics.breaker_records_heard)
     for name in "ab":
         news.registers([of(encode_register(BREAKER, name, OPEN))])
         news.controls([of(encode_control(BreakerControl(BREAKER, Force.AUTO, "ada", "", None)))])

@@ -13,7 +13,7 @@ TO_US = Route("answer/large", "eu", "us", 0.1, 7)
 
 def a_reader(metrics: Metrics | None = None) -> tuple[BreakerNews, list[Event]]:
     clock = SharedClock(lambda: 0.0, lambda: 0.0, lambda: 0.0)
-    return BreakerNews(["answer"], clock=clock, heard=(metrics or Metrics()).breaker_records_heard), []
+    return BreakerNews({"answer": None}, clock=clock, heard=(metrics or Metrics()).breaker_records_heard), []
 
 
 def in_the_log(record: Record, offset: int) -> ViewRecord:

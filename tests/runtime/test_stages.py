@@ -11,15 +11,19 @@ import pytest
 from failsoft import Busy, CachedAnswer, Call, Constant, ContextPart, Output, Pipeline, RequestRefused
 from failsoft.catalogue import Catalogue, parse
 from failsoft.pipeline import Stage
+from failsoft.policy.breaker_control import Force
 from failsoft.policy.breaker_states import State
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.outcome import Outcome, Reason
+from failsoft.policy.register import Cause, Phase, Word
 from failsoft.testing.memory import MemoryBroker, MemoryWorker
 from failsoft.testing.virtual_clock import VirtualClock
 from failsoft.testing.virtual_time import run_in_virtual_time
 from failsoft.wire import Envelope, Identity, Record, RequestLine, Result
 from failsoft.wire.body import decode_request, encode_request
+from failsoft.wire.control import BreakerControl, encode_control
 from failsoft.wire.envelope import decode_headers, encode_request_headers
+from failsoft.wire.register import decode_register
 from failsoft.wire.result import decode_result
 
 CATALOGUE: Catalogue = parse("""
@@ -34,6 +38,8 @@ topics:
   results:      {config: {retention.ms: 7d, max.message.bytes: 4MiB}}
   dead-letters: {config: {retention.ms: 14d, max.message.bytes: 4MiB}}
   outcomes:     {partitions: 1, config: {retention.ms: 1h}}
+  breakers:     {partitions: 1, config: {cleanup.policy: "compact,delete"}}
+  controls:     {partitions: 1, config: {cleanup.policy: compact}}
 """)
 BODY = {"messages": [{"role": "user", "content": "May I return shoes?"}]}
 Tier = Callable[[Call], Awaitable[Output]]
@@ -115,6 +121,18 @@ class Site:
     def results(self) -> list[Result]:
         """All that stand in the log, repeats too."""
         return [decode_result(record.headers, record.value) for record in self.records("support.results")]
+
+    def said_of_breakers(self) -> list[tuple[str, Word]]:
+        """What workers have said, oldest first."""
+        said = [
+            decode_register(record.key, record.value, record.headers) for record in self.records("support.breakers")
+        ]
+        return [(each.breaker, each.register.word) for each in said if each.register is not None]
+
+    def force(self, breaker: str, force: Force, *, seconds: float | None) -> None:
+        """An operator says it."""
+        until = None if seconds is None else self.clock.wall() + seconds
+        self.broker.append("support.controls", encode_control(BreakerControl(breaker, force, "ada", "a drill", until)))
 
     def committed(self, stage: str) -> int:
         """How many records of a stage the group has done with."""
@@ -472,7 +490,10 @@ def test_while_the_next_stage_fails_requests_end_before_it_and_it_is_asked_again
             await asyncio.sleep(0.25)
         last = max(site.results(), key=lambda result: int(result.request.id))
         assert (last.outcome, last.tier, last.level) == (Outcome.OK, "large", 1)
-        assert site.workers[0].runner.machine.next_stage is State.CLOSED
+        assert site.workers[0].runner.machine.handovers["stage:answer/interactive"].state is State.CLOSED
+        said = [word for breaker, word in site.said_of_breakers() if breaker == "stage:answer/interactive"]
+        assert {Phase.OPEN, Phase.HALF_OPEN, Phase.CLOSED} == {word.phase for word in said if word.epoch}
+        assert {cause for word in said for cause in word.causes} <= {Cause.FAILURE_RATE, Cause.PROBE}
         await site.stop()
 
     run(main)
@@ -492,6 +513,53 @@ def test_a_next_stage_without_workers_stops_the_one_before_it():
         await site.start("answer")
         await asyncio.sleep(5.0)
         assert len(site.results()) == 30
+        await site.stop()
+
+    run(main)
+
+
+@pytest.mark.parametrize("name", ["stage:answer", "stage:answer/interactive"])
+def test_an_operator_stops_what_goes_on_to_a_stage_and_all_see_it_until_the_word_ends(name):
+    async def main() -> None:
+        site = Site(finds, answers)
+        site.pipeline.stages["answer"].tier("sorry", Constant({"sorry": True}))
+        first, second = await site.start()
+        site.force(name, Force.OPEN, seconds=30.0)
+        await asyncio.sleep(1.0)
+        before = len(site.records("support.answer.interactive"))
+        for _ in range(20):
+            site.send()
+        await asyncio.sleep(2.0)
+        assert len(site.records("support.answer.interactive")) == before
+        assert {(result.tier, result.reason) for result in site.results()} == {("sorry", Reason.BREAKER_OPEN)}
+        shown = {"stage": "retrieve", "tier": "stage:answer/interactive"}
+        read = first.metrics.registry.get_sample_value
+        assert read("failsoft_breaker_state", {**shown, "state": "forced_open"}) == 1
+        assert read("failsoft_breaker_state", {**shown, "state": "closed"}) == 0
+        assert read("failsoft_breaker_forced", {**shown, "force": "open"}) == 1
+        assert second.metrics.registry.get_sample_value(
+            "failsoft_breaker_records_heard_total", {"kind": "control", "fate": "foreign"}
+        ), "it is the stage before that obeys"
+        await asyncio.sleep(30.0)
+        site.send()
+        await asyncio.sleep(2.0)
+        last = max(site.results(), key=lambda result: int(result.request.id))
+        assert (last.tier, last.level) == ("large", 1)
+        await site.stop()
+
+    run(main)
+
+
+def test_an_operator_has_requests_go_on_to_a_stage_that_fails():
+    async def main() -> None:
+        site = Site(finds, fails)
+        await site.start()
+        site.force("stage:answer", Force.CLOSED, seconds=3600.0)
+        for _ in range(80):
+            site.send()
+            await asyncio.sleep(0.25)
+        await asyncio.sleep(5.0)
+        assert {result.stage for result in site.results()} == {"answer"}
         await site.stop()
 
     run(main)
@@ -518,8 +586,6 @@ def test_the_time_that_the_next_stage_takes_is_kept_back_from_the_calls_before_i
         assert reserved == pytest.approx(1.05, rel=0.03)
         shown = site.workers[0].metrics.registry.get_sample_value
         assert shown("failsoft_reserved_seconds", {"stage": "retrieve"}) == reserved
-        assert shown("failsoft_next_stage_state", {"stage": "retrieve", "state": "closed"}) == 1
-        assert shown("failsoft_next_stage_state", {"stage": "retrieve", "state": "open"}) == 0
         assert shown("failsoft_reserved_seconds", {"stage": "answer"}) is None
         site.send(budget_seconds=1.45)
         await asyncio.sleep(3.0)

@@ -1,4 +1,4 @@
-"""``failsoft breakers [--follow]``, ``failsoft breakers force``: what workers say of endpoints, and operators to them."""
+"""``failsoft breakers [--follow]``, ``failsoft breakers force``: what workers say of breakers, and operators to them."""
 
 import typer
 

@@ -19,6 +19,7 @@ from failsoft.kafka import Outbox
 from failsoft.policy.breaker_control import Force
 from failsoft.policy.durations import parse_duration
 from failsoft.policy.errors import ConfigurationError, EnvironmentFailure, MalformedRecord
+from failsoft.policy.register import BETWEEN_STAGES, breaker_before
 from failsoft.wire.control import BreakerControl, encode_control
 from failsoft.wire.timestamp import format_timestamp, parse_timestamp
 
@@ -29,7 +30,9 @@ SKEW_SECONDS = 1.0
 
 def force(
     *,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="<stage>/<tier>, as `failsoft breakers` shows it.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="<stage>/<tier>, or stage:<stage> for the breaker before a stage.")
+    ],
     word: Annotated[Force, typer.Argument(metavar="open|closed|auto", help="No calls; all calls; as it decides.")],
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="For the others: they see it with the breaker.")],
     until: Annotated[
@@ -46,7 +49,7 @@ def force(
     """Hold a breaker open, keep it closed, or let it decide again. All workers follow within a second.
 
     Open and closed need an end, because it is forgotten otherwise. A tier that stands in several regions may be named with one,
-    or without, for all of them.
+    or without, for all of them; the breaker before a stage with a class, or without, for all of them.
     """
     with explained_errors():
         ends = _end(word, until)
@@ -113,13 +116,29 @@ def _check_name(place: Place, name: str, board: NoticeBoard) -> None:
     """Refuse a breaker that nobody has: a misspelt one would stay as it is, and the operator would not know."""
     stages = place.catalogue.pipelines[place.pipeline]
     stage, _, tier = name.partition("/")
+    if name.startswith(BETWEEN_STAGES):
+        _check_between(place, stage.removeprefix(BETWEEN_STAGES), tier, name)
+        return
     known = {*board.breakers, *(breaker.rpartition("/")[0] for breaker in board.breakers if breaker.count("/") > 1)}
     of_stage = sorted(breaker for breaker in known if breaker.startswith(f"{stage}/"))
     if stage not in stages or not tier:
-        raise ConfigurationError(f"{name}: not <stage>/<tier> with a stage of {place.pipeline}: {', '.join(stages)}")
+        raise ConfigurationError(
+            f"{name}: neither <stage>/<tier> nor {BETWEEN_STAGES}<stage> with a stage of {place.pipeline}: {', '.join(stages)}"
+        )
     if of_stage and name not in of_stage:
         [nearest] = difflib.get_close_matches(name, of_stage, n=1, cutoff=0.0)
         raise ConfigurationError(f"{name}: no worker has such a breaker; the nearest is {nearest}")
+
+
+def _check_between(place: Place, stage: str, request_class: str, name: str) -> None:
+    """The same, of a breaker between stages: topics.yaml knows them all."""
+    later, classes = place.catalogue.pipelines[place.pipeline][1:], place.catalogue.classes
+    if stage not in later:
+        raise ConfigurationError(
+            f"{name}: no stage of {place.pipeline} with one before it; it has {', '.join(later) or 'none'}"
+        )
+    if request_class not in classes and name != breaker_before(stage):
+        raise ConfigurationError(f"{name}: no class {request_class!r} in topics.yaml, which has {', '.join(classes)}")
 
 
 def _myself() -> str:

@@ -67,8 +67,8 @@ def lines(board: NoticeBoard, now: float) -> Iterator[str]:
     yield COLUMNS.format("BREAKER", "STATE", "EPOCH", "")
     for name in sorted(board.breakers):
         breaker = board.breakers[name]
-        live = breaker.live(now)
-        yield COLUMNS.format(_plain(name), breaker.state(now), breaker.word.epoch, _story(board, breaker, now)).rstrip()
+        live, stand = breaker.live(now), breaker.stand(now)
+        yield COLUMNS.format(_plain(name), stand.state(now), stand.word.epoch, _story(board, breaker, now)).rstrip()
         for process, post in live.items():
             yield f"    {_plain(process)}: {_counts(post, now)}"
         if silent := len(breaker.posts) - len(live):
@@ -83,20 +83,19 @@ def headlines(board: NoticeBoard, now: float) -> dict[str, str]:
 
 
 def _headline(board: NoticeBoard, breaker: Breaker, now: float) -> str:
-    causes = ", ".join(sorted(breaker.word.causes))
-    opener = f" by {_plain(breaker.opener)}" if breaker.opener else ""
-    story = f", opened{opener}: {causes}" if breaker.word.epoch else ""
-    return (
-        f"{_plain(breaker.name)} {breaker.state(now)}, epoch {breaker.word.epoch}{story}{_forced(board, breaker, now)}"
-    )
+    stand = breaker.stand(now)
+    causes = ", ".join(sorted(stand.word.causes))
+    opener = f" by {_plain(stand.opener)}" if stand.opener else ""
+    story = f", opened{opener}: {causes}" if stand.word.epoch else ""
+    return f"{_plain(breaker.name)} {stand.state(now)}, epoch {stand.word.epoch}{story}{_forced(board, breaker, now)}"
 
 
 def _story(board: NoticeBoard, breaker: Breaker, now: float) -> str:
-    told = ""
-    if breaker.opened_at is not None:
-        causes = ", ".join(sorted(breaker.word.causes))
-        ago, wait = now - breaker.opened_at, breaker.word.open_seconds
-        told = f"opened {ago:.0f} s ago for {wait:.1f} s by {_plain(breaker.opener or '')}: {causes}"
+    told, stand = "", breaker.stand(now)
+    if stand.opened_at is not None:
+        causes = ", ".join(sorted(stand.word.causes))
+        ago, wait = now - stand.opened_at, stand.word.open_seconds
+        told = f"opened {ago:.0f} s ago for {wait:.1f} s by {_plain(stand.opener or '')}: {causes}"
     return f"{told}{_forced(board, breaker, now)}".removeprefix("; ")
 
 
@@ -125,16 +124,16 @@ def _result(place: Place, board: NoticeBoard) -> dict[str, Any]:
 
 
 def _breaker_json(board: NoticeBoard, breaker: Breaker, now: float) -> dict[str, Any]:
-    control = board.forced(breaker.name, now)
+    control, stand = board.forced(breaker.name, now), breaker.stand(now)
     return {
         "breaker": breaker.name,
-        "state": breaker.state(now),
-        "epoch": breaker.word.epoch,
-        "opened_by": breaker.opener,
-        "opened_at": breaker.opened_at,
-        "open_seconds": breaker.word.open_seconds,
-        "reopenings": breaker.word.reopenings,
-        "causes": sorted(breaker.word.causes),
+        "state": stand.state(now),
+        "epoch": stand.word.epoch,
+        "opened_by": stand.opener,
+        "opened_at": stand.opened_at,
+        "open_seconds": stand.word.open_seconds,
+        "reopenings": stand.word.reopenings,
+        "causes": sorted(stand.word.causes),
         "forced": None
         if control is None
         else {"force": control.force, "who": control.who, "why": control.why, "until": control.until},

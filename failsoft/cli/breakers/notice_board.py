@@ -3,6 +3,9 @@
 What all say is joined as the workers join it (:mod:`failsoft.policy.register`). Who opened a breaker is whose register is the
 first of its epoch in the log; once compaction has dropped that one, it is who comes next. A worker that has not been heard
 for half a minute is not counted: it is idle, or it is gone.
+
+Between stages each worker goes by itself (:mod:`failsoft.policy.stage_breaker`). Nothing is joined there: of those who speak, the
+one that lets least through is shown.
 """
 
 from collections.abc import Sequence
@@ -13,7 +16,7 @@ from failsoft.policy.breaker_board import LIVE_SECONDS
 from failsoft.policy.breaker_control import Force
 from failsoft.policy.call_counts import Counts, still_counting
 from failsoft.policy.errors import MalformedRecord
-from failsoft.policy.register import NEVER_OPENED, Phase, Register, Word
+from failsoft.policy.register import BETWEEN_STAGES, NEVER_OPENED, Phase, Register, Word
 from failsoft.wire.control import BreakerControl, decode_control
 from failsoft.wire.register import decode_register
 
@@ -39,43 +42,68 @@ class Post:
         return still_counting(self.register.buckets, age_seconds=max(0.0, now - self.at))
 
 
-@dataclass(slots=True)
-class Breaker:
-    """One breaker, as all say it stands.
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """How a breaker stands.
 
     Attributes:
-        name: ``<stage>/<tier>``, and ``/<region>`` where its tier has several.
-        posts: by process.
-        opener: who began the epoch, if there is one.
+        word: that holds.
+        opener: who began its epoch, if there is one.
+        opened_at: when, as far as anybody knows, epoch seconds; None: never.
     """
 
-    name: str
-    posts: dict[str, Post] = field(default_factory=dict)
     word: Word = NEVER_OPENED
     opener: str | None = None
-
-    def heard(self, process: str, post: Post) -> None:
-        """Take in a register."""
-        if post.register.word.epoch > self.word.epoch:
-            self.opener = process
-        self.word = self.word.join(post.register.word)
-        self.posts[process] = post
-
-    @property
-    def opened_at(self) -> float | None:
-        """When the epoch was opened, as far as anybody knows; None: never."""
-        of_epoch = (post.opened_at for post in self.posts.values() if post.register.word.epoch == self.word.epoch)
-        return min(of_epoch, default=None) if self.word.epoch else None
-
-    def live(self, now: float) -> dict[str, Post]:
-        """Who speaks still."""
-        return {process: post for process, post in sorted(self.posts.items()) if post.is_live(now)}
+    opened_at: float | None = None
 
     def state(self, now: float) -> str:
         """In a word: closed, open, waited (its time is over, and nobody has tried yet) or half_open."""
         if self.word.phase is Phase.OPEN and now >= (self.opened_at or 0.0) + self.word.open_seconds:
             return "waited"
         return self.word.phase.name.lower()
+
+
+@dataclass(slots=True)
+class Breaker:
+    """One breaker, as all say it stands.
+
+    Attributes:
+        name: ``<stage>/<tier>``, and ``/<region>`` where its tier has several; ``stage:<stage>/<class>`` before a stage.
+        posts: by process.
+    """
+
+    name: str
+    posts: dict[str, Post] = field(default_factory=dict)
+    _joined: Word = NEVER_OPENED
+    _opener: str | None = None
+
+    def heard(self, process: str, post: Post) -> None:
+        """Take in a register."""
+        if post.register.word.epoch > self._joined.epoch:
+            self._opener = process
+        self._joined = self._joined.join(post.register.word)
+        self.posts[process] = post
+
+    def stand(self, now: float) -> Stand:
+        """How it stands now."""
+        if self.name.startswith(BETWEEN_STAGES):
+            return self._least(now)
+        word = self._joined
+        of_epoch = (post.opened_at for post in self.posts.values() if post.register.word.epoch == word.epoch)
+        return Stand(word, self._opener, min(of_epoch, default=None) if word.epoch else None)
+
+    def live(self, now: float) -> dict[str, Post]:
+        """Who speaks still."""
+        return {process: post for process, post in sorted(self.posts.items()) if post.is_live(now)}
+
+    def _least(self, now: float) -> Stand:
+        """Of those who speak still, who lets least through; of several the one that has done so for longest."""
+        live = self.live(now)
+        if not live:
+            return Stand()
+        process = min(live, key=lambda each: (live[each].register.word.phase, live[each].opened_at))
+        word = live[process].register.word
+        return Stand(word, process, live[process].opened_at) if word.epoch else Stand()
 
 
 class NoticeBoard:

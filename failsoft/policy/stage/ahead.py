@@ -2,7 +2,8 @@
 
 It hears their workers' roll-ups. The time that they take is reserved for them (:mod:`failsoft.policy.reserve`); a next stage that
 fails, or says nothing any more, gets no new requests for a while (:mod:`failsoft.policy.stage_breaker`). That is decided for each
-class by itself: a flood of one that expires there must not stop the others, which are served before it.
+class by itself: a flood of one that expires there must not stop the others, which are served before it. Operators see these
+breakers and may force them (:mod:`failsoft.policy.stage.handover`).
 
 Until five calls of a later stage were heard of, its time is the author's word on its best tier; where there is none nothing is
 reserved, since a guess must not keep the first requests from the full tier of this stage.
@@ -10,8 +11,10 @@ reserved, since a guess must not keep the first requests from the full tier of t
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
 
-from failsoft.policy.breaker_states import State
+from failsoft.policy.actions import AnnounceRegister
+from failsoft.policy.breaker_control import Control
 from failsoft.policy.fleet_latency import FleetLatency
 from failsoft.policy.histogram import LogHistogram
 from failsoft.policy.jitter import Jitter
@@ -21,6 +24,7 @@ from failsoft.policy.request import ClassName, Request
 from failsoft.policy.reserve import RESERVED_QUANTILE, reserve_seconds
 from failsoft.policy.rollup import Place, RollUp
 from failsoft.policy.settings import LaterStage, StageSettings
+from failsoft.policy.stage.handover import Handover
 from failsoft.policy.stage_breaker import StageBreaker
 
 _Q95 = math.exp(1.645 * PRIOR_SIGMA)
@@ -38,7 +42,11 @@ class Ahead:
     def __init__(self, settings: StageSettings, *, jitter: Jitter) -> None:
         self._stages = {stage.name: stage for stage in settings.later}
         self.next = settings.later[0] if settings.later else None
-        self._breakers = {known.name: StageBreaker(settings.breakers, random=jitter) for known in settings.classes}
+        self._handovers: dict[ClassName, Handover] = {}
+        if self.next is not None:
+            for known in settings.classes:
+                breaker = StageBreaker(settings.breakers, random=jitter)
+                self._handovers[known.name] = Handover(self.next.name, known.name, breaker)
         self._margin = settings.publish_margin_seconds
         self._latency = FleetLatency()
         self._places: dict[str, set[Place]] = {name: set() for name in self._stages}
@@ -54,8 +62,8 @@ class Ahead:
 
     def heard(self, rollup: RollUp, *, appended_at: float, now: float) -> None:
         """Take what a worker has told; ``appended_at`` is the broker's time of it, epoch seconds."""
-        for breaker in self._breakers.values():
-            breaker.others_heard(now=now)
+        for handover in self._handovers.values():
+            handover.breaker.others_heard(now=now)
         if rollup.stage not in self._stages:
             return
         if rollup.latency:
@@ -66,8 +74,8 @@ class Ahead:
             ends: defaultdict[ClassName, Counter[Outcome]] = defaultdict(Counter)
             for kind, count in rollup.endings.items():
                 ends[kind.request_class][kind.outcome] += count
-            for name, breaker in self._breakers.items():  # who tells of one class is there for all
-                breaker.heard(ends[name], now=now)
+            for name, handover in self._handovers.items():  # who tells of one class is there for all
+                handover.breaker.heard(ends[name], now=now)
 
     def reserve(self, request: Request, *, own_q95: float, least_q95: float, now: float) -> float:
         """What a request keeps back for the stages to come, seconds; of its own stage's tiers the best and the quickest count."""
@@ -75,18 +83,31 @@ class Ahead:
         return reserve_seconds(left, own=own_q95, later=self.seconds, least=least)
 
     @property
-    def state(self) -> State:
-        """How the next stage is taken to be; where that differs by class, the worst of them."""
-        states = {breaker.state for breaker in self._breakers.values()}
-        return next(state for state in (State.OPEN, State.HALF_OPEN, State.CLOSED) if state in states)
+    def handovers(self) -> Collection[Handover]:
+        """What it hands on, class by class; nothing of a last stage."""
+        return self._handovers.values()
 
     def handed_on(self, request: Request) -> None:
         """A request goes to the next stage."""
-        self._breakers[request.record.request_class].handed_on(request.deadline_at)
+        if self.next is not None:
+            self._handovers[request.record.request_class].breaker.handed_on(request.deadline_at)
 
     def allows(self, request: Request, *, now: float) -> bool:
         """Whether a request may begin whose next stage it is."""
-        return self.next is None or self._breakers[request.record.request_class].allows(now=now)
+        return self.next is None or self._handovers[request.record.request_class].allows(now=now)
+
+    def control_seen(self, breaker: str, control: Control) -> None:
+        """Take in an operator's word, on one class or on all."""
+        for handover in self._handovers.values():
+            if breaker in {handover.name, handover.stage_name}:
+                handover.control_seen(control)
+
+    def sync(self, *, now: float) -> Iterator[AnnounceRegister]:
+        """Obey operators, and say what they should see."""
+        for handover in self._handovers.values():
+            register = handover.sync(now=now)
+            if register is not None:
+                yield AnnounceRegister(handover.name, register)
 
     def _q95(self, stage: LaterStage) -> float:
         found = LogHistogram()

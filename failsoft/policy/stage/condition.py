@@ -1,4 +1,4 @@
-"""How a stage stands at this worker, for those who watch: its endpoints, and what was not called at all.
+"""How a stage stands at this worker, for those who watch: its endpoints, what it hands on, and what was not called at all.
 
 What does not enforce (``enforce: false``) counts here what it would have done.
 """
@@ -36,6 +36,19 @@ class Condition:
     retries: Mapping[ClassName, int]
     retries_refused: Mapping[ClassName, int]
     forced: Force = Force.AUTO
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverCondition:
+    """How the breaker before the next stage stands, of one class.
+
+    Attributes:
+        state: of the breaker.
+        forced: what an operator wants of it.
+    """
+
+    state: State
+    forced: Force
 
 
 @dataclass(frozen=True, slots=True)

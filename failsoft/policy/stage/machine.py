@@ -27,7 +27,6 @@ from failsoft.policy.actions import (
 )
 from failsoft.policy.admission import Admission
 from failsoft.policy.answer import Answer, AnswerName, Hit
-from failsoft.policy.breaker_states import State
 from failsoft.policy.coalescing import Refusal
 from failsoft.policy.errors import IllegalTransition
 from failsoft.policy.events import (
@@ -65,7 +64,7 @@ from failsoft.policy.stage.ahead import Ahead
 from failsoft.policy.stage.arrival import is_late, request_of
 from failsoft.policy.stage.calls import Calls, CallUnderWay
 from failsoft.policy.stage.columns import dispatcher
-from failsoft.policy.stage.condition import Condition, Saved
+from failsoft.policy.stage.condition import Condition, HandoverCondition, Saved
 from failsoft.policy.stage.dispatcher import Start
 from failsoft.policy.stage.endings import Endings
 from failsoft.policy.stage.endpoint import Endpoint
@@ -192,7 +191,8 @@ class StageMachine:
 
     def words_to_take_back(self, *, now: float) -> list[str]:
         """Breakers on which this worker's register may be deleted, when it goes: others know as much."""
-        return [endpoint.name for endpoint in self._endpoints if endpoint.board.may_leave(now=now)]
+        of_endpoints = [endpoint.name for endpoint in self._endpoints if endpoint.board.may_leave(now=now)]
+        return [*of_endpoints, *(handover.name for handover in self._ahead.handovers)]
 
     @property
     def awaits_commits(self) -> bool:
@@ -239,9 +239,9 @@ class StageMachine:
         return self._ahead.seconds if self._ahead.next is not None else 0.0
 
     @property
-    def next_stage(self) -> State | None:
-        """How the next stage is taken to be, at its worst; None: there is none."""
-        return None if self._ahead.next is None else self._ahead.state
+    def handovers(self) -> Mapping[str, HandoverCondition]:
+        """By name: how the breakers before the next stage stand, one for each class; none where there is no next stage."""
+        return {handover.name: handover.condition for handover in self._ahead.handovers}
 
     def take_latency(self) -> Mapping[str, Profile]:
         """Tier -> how long its calls took that ended since this was last asked; tiers without any are left out.
@@ -570,6 +570,7 @@ class StageMachine:
         for endpoint in self._endpoints:
             if event.breaker in {endpoint.name, endpoint.tier_name}:
                 endpoint.control_seen(event.control, now=self._now)
+        self._ahead.control_seen(event.breaker, event.control)
 
     def _on_route_seen(self, event: RouteSeen) -> None:
         self._dispatcher.route_seen(event.route, now=self._now)
@@ -587,6 +588,7 @@ class StageMachine:
             register = endpoint.sync(asked_at=self._asked_at, now=self._now) if self._now >= endpoint.sync_at else None
             if register is not None:
                 self._actions.append(AnnounceRegister(endpoint.name, register))
+        self._actions.extend(self._ahead.sync(now=self._now))
 
     def _share_permits(self, part: float) -> None:
         for endpoint in self._endpoints:

@@ -37,7 +37,7 @@ class MemoryWorker:
         self.metrics = metrics = Metrics()
         self.breakers = BreakerSharing(
             stage.pipeline,
-            stages=[stage.name],
+            stages={stage.name: None if stage.successor is None else stage.successor.name},
             kinds=catalogue.topics,
             process=name,
             outbox=self.outbox,
