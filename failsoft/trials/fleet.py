@@ -78,6 +78,10 @@ class Fleet:
         """End one as a crash would (SIGKILL)."""
         self._running.pop(number).kill()
 
+    def pid(self, number: int) -> int:
+        """Return the process id of one that runs."""
+        return self._running[number].pid
+
     def require_running(self) -> None:
         """Do nothing while all run that should.
 
