@@ -35,10 +35,6 @@ class Stall:
         self.retry_at = -math.inf
         """Before this instant no call is started."""
 
-    def allows(self, in_flight: int, *, now: float) -> bool:
-        """Whether another call may start, as far as this is concerned."""
-        return in_flight < self._allowed and now >= self.retry_at
-
     def allows_from(self, in_flight: int) -> float:
         """When another call may start, as far as this is concerned; infinity: not before one in flight is answered."""
         return self.retry_at if in_flight < self._allowed else math.inf

@@ -66,7 +66,9 @@ _OFFSETS = (
         "failsoft/policy/offsets.py",
         "elif owned.assignment == assignment:",
         "else:",
-        ("tests/policy/test_offsets.py",),
+        (
+            "tests/policy/test_offsets.py::test_what_an_earlier_assignment_finishes_late_does_not_finish_what_has_begun_again",
+        ),
     ),
     Mutant(
         "takes the result of an old assignment for that of the new one",
@@ -149,7 +151,7 @@ _TIERS = (
         "failsoft/policy/stage/dispatcher.py",
         "while lane.entries and lane.entries[0].deadline_at < hopeless_by:",
         "while lane.entries:",
-        (f"{STAGE}::test_a_request_that_fits_the_full_tier_is_served_by_it_at_once",),
+        (f"{STAGE}::test_a_request_that_does_not_fit_the_full_tier_goes_to_the_next_one",),
     ),
     Mutant(
         "goes to a lower tier before the class's patience is over",
@@ -217,8 +219,8 @@ _LATENCY = (
     Mutant(
         "never probes an endpoint that has stalled",
         "failsoft/policy/stall.py",
-        "return in_flight < self._allowed and now >= self.retry_at",
-        "return self._probing_since is None",
+        "return self.retry_at if in_flight < self._allowed else math.inf",
+        "return math.inf if self._probing_since is not None else self.retry_at",
         (f"{STAGE}::test_a_tier_that_has_stopped_answering_is_probed_with_one_call_at_a_time",),
     ),
     Mutant(

@@ -107,6 +107,17 @@ def test_what_was_done_in_one_log_is_not_done_in_another_of_the_same_name():
     assert ledger.to_commit()[PARTITION].progress.log == "bbbbbbbb"
 
 
+def test_what_an_earlier_assignment_finishes_late_does_not_finish_what_has_begun_again():
+    ledger = OffsetLedger()
+    for assignment in (1, 2):
+        ledger.assign({PARTITION: Progress(0)}, assignment)
+        assert ledger.started(record(0)) == assignment
+    ledger.finished(record(0), 1)
+    assert ledger.low_watermark(PARTITION) == 0
+    ledger.finished(record(0), 2)
+    assert ledger.low_watermark(PARTITION) == 1
+
+
 def is_in_log(offset: int) -> bool:
     """Every fourth place of this log holds no record for a reader: a marker, or what compaction took."""
     return offset % 4 != 3

@@ -86,9 +86,7 @@ def test_a_request_late_by_less_than_the_clocks_can_tell_still_gets_what_is_ther
 
 def test_a_request_that_does_not_fit_the_full_tier_goes_to_the_next_one():
     driver = Driver()
-    record = driver.arrive(budget=0.3)
-    while not driver.calls[record]:
-        driver.wait(0.01)
+    record = driver.wait_for_call(driver.arrive(budget=0.3), at_most=0.3)
     driver.finish(record, after=0.04)
     assert driver.tiers(record) == ["small"]
     assert (driver.ending(record).outcome, driver.ending(record).reason) == (Outcome.OK, Reason.DEADLINE_SHORT)
@@ -562,6 +560,7 @@ def test_a_late_acknowledgement_of_an_earlier_assignment_moves_nothing():
     driver.send(driver.arrival(record))
     driver.send(Published(record, 1))
     assert driver.moved() == {}
+    assert driver.send(driver.arrival(record)) == [], "it is still in hand"
     driver.finish(record)
     driver.send(Published(record, 2))
     assert driver.moved() == {INTERACTIVE_0: (2, 1)}

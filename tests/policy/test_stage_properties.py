@@ -228,7 +228,7 @@ class Worker(RuleBasedStateMachine):
 
     def check_that_the_full_tier_is_not_idle(self) -> None:
         has_free = self.in_flight[0] < self.permits(0)
-        if not has_free or not self.machine._endpoints[0].stall.allows(self.in_flight[0], now=self.now):
+        if not has_free or self.machine._endpoints[0].stall.allows_from(self.in_flight[0]) > self.now:
             return
         speeds = self.speeds()
         for seen in self.seen.values():
