@@ -127,6 +127,16 @@ def test_all_that_has_gone_over_can_be_taken_back():
     assert (run.verdict, run.by, run.why, world.share) == (Verdict.WITHDRAWN, "bob", "us is slow", 0.0)
 
 
+def test_a_run_that_has_ended_says_where_the_requests_are():
+    world = World()
+    runs = [world.drilled()]
+    world.figures = [WELL, SICK]
+    runs.append(executed(world))
+    assert [run.route.share for run in runs] == [0.0, 0.0]
+    assert executed(world).route.share == world.share == 1.0
+    assert world.run(world.operator().rollback()).route.share == world.share == 0.0
+
+
 def test_there_is_nothing_to_resume_or_to_take_back_where_nothing_is_open():
     world = World()
     with pytest.raises(Refused, match="never been drilled"):

@@ -222,6 +222,12 @@ def said_at(found: BreakerBoard, own: Register, *, is_wanted: bool, seconds: flo
         pytest.param(counted(9), True, HEARTBEAT_SECONDS, id="good calls need no more"),
         pytest.param(counted(9, 1), True, ANNOUNCE_SECONDS, id="trouble: every second"),
         pytest.param(
+            Register(buckets=(Counts(9), Counts(9, failed=1))),
+            True,
+            ANNOUNCE_SECONDS,
+            id="trouble a while ago: every second",
+        ),
+        pytest.param(
             Register(Word(1, Phase.HALF_OPEN, 5.0), probes=1), True, ANNOUNCE_SECONDS, id="probes: every second"
         ),
         pytest.param(

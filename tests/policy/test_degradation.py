@@ -58,10 +58,27 @@ def test_only_what_has_changed_is_told():
     assert ledger.take_changed()
     assert ledger.take_changed() == {}
     assert folded((1, told(LOWER)), ledger=ledger).take_changed().keys() == {cell(LOWER)}
+    assert folded((1, told(LOWER)), ledger=ledger).take_changed() == {}, "it is in already"
+    ledger.restore(cell(SERVED), Count({Outcome.OK: 3}, 5))
+    assert ledger.take_changed() == {}, "it stands in the log already"
 
 
 def test_the_last_three_minutes_can_be_told_again():
     ledger = folded(*((offset, told(SERVED)) for offset in (0, 60, 120, 180)))
+    assert [each.begins_at for each in ledger.latest()] == [NOON + 60, NOON + 120, NOON + 180]
+
+
+def test_of_what_was_read_back_too_and_what_is_too_old_is_not_kept():
+    ledger = Ledger()
+    for minute in (0, 200, 201, 202, 203):
+        ledger.restore(cell(SERVED, begins_at=NOON + minute * CELL_SECONDS), Count({Outcome.OK: 1}, minute))
+    assert [each.begins_at for each in ledger.latest()] == [NOON + minute * CELL_SECONDS for minute in (201, 202, 203)]
+    assert len(ledger._cells) == 4
+
+
+def test_what_comes_late_does_not_turn_time_back():
+    ledger = folded(*((offset, told(SERVED)) for offset in (0, 60, 120, 180)))
+    ledger.fold(told(SERVED), partition=1, offset=0, appended_at=NOON)
     assert [each.begins_at for each in ledger.latest()] == [NOON + 60, NOON + 120, NOON + 180]
 
 
@@ -79,6 +96,12 @@ def test_what_no_rollup_can_change_any_more_is_forgotten():
     assert cell(SERVED) in ledger.take_changed()
     late = folded((KEPT_SECONDS + CELL_SECONDS, told(SERVED)), ledger=ledger)
     assert len(late._cells) == 1
+
+
+def test_what_is_forgotten_before_it_was_told_is_not_told():
+    late = KEPT_SECONDS + CELL_SECONDS
+    found = folded((0, told(SERVED)), (late, told(SERVED))).take_changed()
+    assert found.keys() == {cell(SERVED, begins_at=NOON + late)}
 
 
 kinds = st.sampled_from([SERVED, LOWER, EXPIRED, FAILED])

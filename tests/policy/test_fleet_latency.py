@@ -55,6 +55,21 @@ def test_of_an_endpoint_that_is_rarely_called_five_minutes_count():
     assert fleet.profile(LARGE).samples < ENOUGH_SAMPLES
 
 
+def test_what_is_older_than_five_minutes_counts_nowhere():
+    fleet = FleetLatency()
+    fold(fleet, 0, answers=5)
+    fold(fleet, EXTENDED_SECONDS, SMALL, answers=1)
+    assert fleet.profile(LARGE).samples == 0
+
+
+def test_what_comes_late_does_not_turn_time_back():
+    fleet = FleetLatency()
+    fold(fleet, 0, answers=40)
+    fold(fleet, WINDOW_SECONDS, answers=40)
+    fold(fleet, 1, SMALL, answers=1)
+    assert fleet.profile(LARGE).samples == 40
+
+
 def test_an_endpoint_that_nobody_calls_any_more_is_told_no_more():
     fleet = FleetLatency()
     fold(fleet, 0, answers=40)
@@ -71,6 +86,14 @@ def test_what_was_restored_counts_for_a_minute_from_when_it_was_written():
     assert fleet.profile(LARGE).samples == 540
     fold(fleet, WINDOW_SECONDS, answers=1)
     assert fleet.profile(LARGE).samples == 41
+
+
+def test_what_was_restored_is_as_old_as_it_is_in_whatever_order_it_is_read():
+    fleet = FleetLatency()
+    fleet.restore(SMALL, profile(answers=500), written_at=NOON + WINDOW_SECONDS)
+    fleet.restore(LARGE, profile(answers=500), written_at=NOON)
+    fold(fleet, WINDOW_SECONDS, answers=40)
+    assert fleet.profile(LARGE).samples == 40
 
 
 def test_old_seconds_are_forgotten():
