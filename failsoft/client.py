@@ -29,7 +29,7 @@ from failsoft.policy.errors import ConfigurationError, FailsoftError, MalformedR
 from failsoft.policy.request import ClassName
 from failsoft.runtime.submission import Destination, choose_destination, choose_pipeline
 from failsoft.wire import Identity, RequestLine, Result
-from failsoft.wire.body import encode_request
+from failsoft.wire.body import encode_request, gathered
 from failsoft.wire.identity import result_id
 from failsoft.wire.result import decode_result
 
@@ -117,6 +117,7 @@ class Client:
         url: str = "/v1/chat/completions",
         custom_id: str | None = None,
         coalesce_key: str | None = None,
+        context: Mapping[str, Any] | None = None,
     ) -> Result:
         """Send a request and wait for its result, whatever its outcome.
 
@@ -127,14 +128,18 @@ class Client:
             url: the path of the model's API.
             custom_id: echoed in the result.
             coalesce_key: names what is asked: requests of one tenant with the same share a call and its answer.
+            context: what was gathered for it already, by name: the value, gathered now, or a
+                :class:`~failsoft.wire.ContextPart` of another age or state. Stages look at the parts that they declare.
 
         Raises:
             ConfigurationError: no such class, or a deadline that the class does not take.
-            MalformedRecord: the body is no request; names the field.
+            MalformedRecord: the body or the context is no request's; names the field.
             ResultOverdue: no result long after the deadline.
         """
         destination = self._destination(request_class, deadline)
-        id_ = await self._send(destination, body, url=url, custom_id=custom_id, coalesce_key=coalesce_key)
+        id_ = await self._send(
+            destination, body, url=url, custom_id=custom_id, coalesce_key=coalesce_key, context=context or {}
+        )
         try:
             async with asyncio.timeout(destination.budget_seconds + OVERDUE_SECONDS):
                 return await self._waiting[id_.encode()]
@@ -152,6 +157,7 @@ class Client:
         url: str = "/v1/chat/completions",
         custom_id: str | None = None,
         coalesce_key: str | None = None,
+        context: Mapping[str, Any] | None = None,
     ) -> str:
         """Send a request and return when the broker has it; its result comes through :meth:`results`. Arguments as in request.
 
@@ -159,7 +165,9 @@ class Client:
             The id that its result will have.
         """
         destination = self._destination(request_class, deadline)
-        id_ = await self._send(destination, body, url=url, custom_id=custom_id, coalesce_key=coalesce_key)
+        id_ = await self._send(
+            destination, body, url=url, custom_id=custom_id, coalesce_key=coalesce_key, context=context or {}
+        )
         self._submitted.append(id_)
         return id_
 
@@ -196,14 +204,16 @@ class Client:
         url: str,
         custom_id: str | None,
         coalesce_key: str | None,
+        context: Mapping[str, Any],
     ) -> str:
         if self._reading is not None and self._reading.done():
             self._reading.result()  # nobody would see what comes of it
         number = str(next(self._numbers))
         identity = Identity(self._source, number)
-        line = RequestLine(custom_id or number, url, dict(body))
+        now = time.time()
+        line = RequestLine(custom_id or number, url, dict(body), gathered(context, at=now))
         value = encode_request(line)
-        record = destination.record(line, value, identity, sent_at=time.time(), coalesce_key=coalesce_key)
+        record = destination.record(line, value, identity, sent_at=now, coalesce_key=coalesce_key)
         id_ = result_id(identity)
         self._waiting[id_.encode()] = asyncio.get_running_loop().create_future()
         try:

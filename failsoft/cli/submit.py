@@ -48,6 +48,8 @@ def submit(
 ) -> None:
     """Send every line of a batch file as a request, and print the id of the job: the file's SHA-256.
 
+    A line may carry what was gathered for it, for stages that declare it: "context": {"documents": {"value": [...]}}.
+
     A line that is no request is named on standard error and stops no other; the exit code is 2 then. Requests are named by
     file and line number, so submitting a file again asks the same requests again: their results have the same ids, and of
     those that are less than an hour apart a reader shows one. A submission that was cut off is completed by repeating it.

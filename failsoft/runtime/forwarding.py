@@ -17,8 +17,8 @@ from failsoft.policy.errors import MalformedRecord
 from failsoft.policy.outcome import Ending
 from failsoft.policy.request import ClassName
 from failsoft.runtime.held import Held
-from failsoft.wire import ContextPart, Record, RequestLine, Step
-from failsoft.wire.body import encode_request
+from failsoft.wire import Record, RequestLine, Step
+from failsoft.wire.body import encode_request, gathered
 from failsoft.wire.envelope import encode_request_headers
 from failsoft.wire.identity import result_id
 from failsoft.wire.limits import LARGE_VALUE_BYTES, parse_json
@@ -66,7 +66,9 @@ class Forwarder:
                 ending.call_seconds,
             )
             envelope = replace(envelope, trail=(*envelope.trail, step))
-        handed_on = replace(line, body=_body(output.body) or line.body, context=_context(line, output, now))
+        handed_on = replace(
+            line, body=_body(output.body) or line.body, context={**line.context, **gathered(output.context, at=now)}
+        )
         headers = encode_request_headers(envelope, budget_seconds=ending.slack_seconds, sent_at=now, is_between=True)
         value = encode_request(
             handed_on, limit_bytes=LARGE_VALUE_BYTES
@@ -80,13 +82,3 @@ def _body(answered: Mapping[str, Any] | bytes) -> dict[str, Any]:
     if not isinstance(body, Mapping):
         raise MalformedRecord("body", "not an object, and a request of the next stage has one")
     return dict(body)
-
-
-def _context(line: RequestLine, output: Output, now: float) -> Mapping[str, ContextPart]:
-    if not isinstance(output.context, Mapping):  # what an author's code returns is checked by nobody before
-        raise MalformedRecord("context", "not a mapping of names to values")
-    gathered = {
-        name: value if isinstance(value, ContextPart) else ContextPart(value, produced_at=now)
-        for name, value in output.context.items()
-    }
-    return {**line.context, **gathered}

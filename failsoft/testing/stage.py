@@ -40,8 +40,8 @@ from failsoft.testing.doubles import Answers, Double
 from failsoft.testing.memory import MemoryBroker, MemoryOutbox, MemoryResultReader, MemoryWorker
 from failsoft.testing.nested_loop import NestedLoop
 from failsoft.testing.virtual_clock import VirtualClock
-from failsoft.wire import ContextPart, Envelope, Identity, RequestLine, Result
-from failsoft.wire.body import encode_request
+from failsoft.wire import Envelope, Identity, RequestLine, Result
+from failsoft.wire.body import encode_request, gathered
 from failsoft.wire.envelope import encode_request_headers
 from failsoft.wire.identity import result_id
 from failsoft.wire.limits import LARGE_VALUE_BYTES
@@ -170,10 +170,7 @@ class StageUnderTest:
         )
         tolerated = None if max_stale is None else int(parse_duration(max_stale, field="max_stale"))
         envelope = Envelope(Identity("/test", number), tenant=tenant, floor=floor, max_stale_seconds=tolerated)
-        parts = {
-            name: part if isinstance(part, ContextPart) else ContextPart(part, produced_at=self.wall_now)
-            for name, part in (context or {}).items()
-        }
+        parts = gathered(context or {}, at=self.wall_now)
         value = encode_request(RequestLine(number, url, dict(body), parts), limit_bytes=LARGE_VALUE_BYTES)
         return await self._loop.run(self._inside.send(destination, envelope, value))
 

@@ -92,6 +92,24 @@ class OutputLine:
     body: Any = field(repr=False)
 
 
+def gathered(context: Mapping[str, Any], *, at: float) -> dict[str, ContextPart]:
+    """Parts of a context, as people write them down: name -> value, gathered now, or a ContextPart where that is not so.
+
+    Args:
+        context: as it was given.
+        at: now, epoch seconds.
+
+    Raises:
+        MalformedRecord: it is no mapping.
+    """
+    if not isinstance(context, Mapping):
+        raise MalformedRecord("context", "not a mapping of names to values")
+    return {
+        name: value if isinstance(value, ContextPart) else ContextPart(value, produced_at=at)
+        for name, value in context.items()
+    }
+
+
 def decode_request(value: bytes | None, *, limit_bytes: int = VALUE_BYTES) -> RequestLine:
     """Read the value of a request.
 
@@ -200,6 +218,8 @@ def _decode_part(part: Any, path: str) -> ContextPart:
 
 
 def _encode_part(part: ContextPart, path: str) -> dict[str, Any]:
+    if part.state not in set(PartState):
+        raise MalformedRecord(f"{path}.state", f"none of {', '.join(PartState)}")
     written = {"value": part.value, "state": part.state}
     if part.produced_at is None:
         return written

@@ -1,10 +1,12 @@
 """The Python client, against a worker on a real broker."""
 
 import asyncio
+import time
+from typing import Any
 
 import pytest
 
-from failsoft import Call, Client, Output, Pipeline, ResultOverdue
+from failsoft import Call, Client, Context, ContextPart, Output, PartState, Pipeline, ResultOverdue, nonempty
 from failsoft import client as client_module
 from failsoft.policy.errors import ConfigurationError, MalformedRecord
 from failsoft.policy.outcome import Outcome
@@ -94,6 +96,46 @@ async def test_a_result_that_is_long_overdue_is_an_error_that_names_it(
     assert overdue.value.result_id in str(overdue.value)
 
 
+async def test_a_request_may_bring_what_was_gathered_for_it_already_and_of_what_age(cluster: Cluster):
+    pipeline = Pipeline(cluster.pipeline)
+    stage = pipeline.stage("work", context=Context(required={"documents": nonempty()}, max_age={"documents": "1h"}))
+
+    @stage.tier("large")
+    async def large(call: Call) -> Output:
+        return Output({"seen": call.context})
+
+    given: list[tuple[dict[str, object] | None, int, str]] = [
+        ({"documents": ["page"]}, 1, "complete"),
+        ({"documents": ContextPart(["page"], produced_at=time.time() - 7200)}, 2, "documents=stale"),
+        ({"documents": ContextPart(["page"], PartState.TRUNCATED, time.time())}, 2, "documents=truncated"),
+        ({"documents": []}, 2, "documents=empty"),
+        (None, 2, "documents=missing"),
+    ]
+    async with cluster.worker(pipeline), client_of(cluster) as client:
+        for context, level, found in given:
+            result = await client.request({}, request_class="interactive", context=context)
+            assert (result.level, result.context_state) == (level, found)
+            assert result.body == {"seen": {"documents": ["page"]} if context and context["documents"] else {}}
+        await client.submit({}, request_class="interactive", context={"documents": ["other"]})
+        assert [result.body async for result in client.results()] == [{"seen": {"documents": ["other"]}}]
+
+
+@pytest.mark.parametrize(
+    ("context", "named"),
+    [
+        ({"documents": object()}, "value"),
+        ({"documents": ContextPart([], produced_at=1.8e12)}, "context.documents.produced_at"),
+        ({"documents": ContextPart([], "fresh")}, "context.documents.state"),  # type: ignore[arg-type]
+        (["documents"], "context"),
+    ],
+    ids=["no-json", "milliseconds", "state", "no-mapping"],
+)
+async def test_a_context_that_no_worker_would_read_is_refused(cluster: Cluster, context: Any, named: str):
+    async with client_of(cluster) as client:
+        with pytest.raises(MalformedRecord, match=f"^{named}"):
+            await client.request({}, request_class="interactive", context=context)
+
+
 @pytest.mark.parametrize(
     ("said", "named"),
     [
@@ -102,7 +144,7 @@ async def test_a_result_that_is_long_overdue_is_an_error_that_names_it(
         ({"request_class": "interactive", "deadline": "soon"}, "deadline"),
     ],
 )
-async def test_what_cannot_be_is_refused_before_anything_is_sent(cluster: Cluster, said: dict[str, str], named: str):
+async def test_what_cannot_be_is_refused_before_anything_is_sent(cluster: Cluster, said: dict[str, Any], named: str):
     async with client_of(cluster) as client:
         with pytest.raises(ConfigurationError, match=named):
             await client.request({"n": 1}, **said)

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from failsoft.cli import app
 from failsoft.cli.exits import Exit
 from failsoft.kafka.results import ResultRecord
-from failsoft.wire import Envelope, Identity, RequestLine
-from failsoft.wire.body import encode_request
+from failsoft.wire import ContextPart, Envelope, Identity, RequestLine
+from failsoft.wire.body import decode_request, encode_request
 from failsoft.wire.content_key import content_key
 from failsoft.wire.envelope import decode_headers
 from failsoft.wire.identity import result_id
@@ -68,6 +68,25 @@ def test_each_line_becomes_a_request_named_by_the_file_and_its_number(deployed, 
     for partition in range(3):
         numbers = [int(envelope.identity.id) for envelope, record in requests if record.partition == partition]
         assert numbers == sorted(numbers)
+
+
+@pytest.mark.kafka
+def test_a_line_may_bring_what_was_gathered_for_it(deployed, tmp_path):
+    path = tmp_path / "gathered.jsonl"
+    parts = {"documents": {"value": ["page"], "produced_at": "2026-01-31T12:00:00.000Z"}, "history": {"value": "hi"}}
+    path.write_text(
+        json.dumps({"custom_id": "a", "method": "POST", "url": "/v1/x", "body": {}, "context": parts})
+        + "\n"
+        + json.dumps({"custom_id": "b", "method": "POST", "url": "/v1/x", "body": {}, "context": {"documents": []}})
+    )
+    told = deployed.run("submit", str(path))
+    assert told.exit_code == Exit.USAGE
+    assert "line 2: context.documents" in told.stderr
+    [record] = deployed.requests()
+    assert decode_request(record.value).context == {
+        "documents": ContextPart(["page"], produced_at=1_769_860_800.0),
+        "history": ContextPart("hi"),
+    }
 
 
 @pytest.mark.kafka
