@@ -125,6 +125,8 @@ def test_all_that_has_gone_over_can_be_taken_back():
     executed(world)
     run = world.run(world.operator(by="bob").rollback(why="us is slow"))
     assert (run.verdict, run.by, run.why, world.share) == (Verdict.WITHDRAWN, "bob", "us is slow", 0.0)
+    words = [word for _, word in world.book.words if word is not None]
+    assert all((word.ended_at is None) is word.is_open for word in words), "one that is taken back is open again"
 
 
 def test_a_run_that_has_ended_says_where_the_requests_are():
@@ -342,13 +344,43 @@ def test_after_every_kill_what_the_topic_keeps_when_it_is_compacted_says_the_sam
             return
         killed(world, 9, "resume")
         before = world.held
-        last = dict(world.book.words)
-        kept = [
-            word
-            for number, word in enumerate(world.book.words)
-            if word[0] not in {s for s, _ in world.book.words[number + 1 :]}
-        ]
-        assert dict(kept) == last
-        world.book.words = kept
+        compact(world)
         assert world.held == before
     pytest.fail("the command never ended")
+
+
+@pytest.mark.parametrize("command", ["begin", "resume", "rollback"])
+def test_also_where_one_of_two_side_by_side_is_killed(command):
+    """His claim may stand there for ever, and before the word of the other when that was written again."""
+    for moment in range(200):
+        world = World()
+        world.drilled()
+        if command != "begin":
+            killed(world, 15)
+        ends = asyncio.run(side_by_side(world, command, moment))
+        before = world.held
+        compact(world)
+        assert world.held == before, moment
+        if not any(isinstance(end, Killed) for end in ends):
+            return
+        ended_well(world, "resume")
+    pytest.fail("the commands never ended")
+
+
+async def side_by_side(world: World, command: str, moment: int) -> list[Run | BaseException]:
+    """Two run the same command step by step, and one is killed there."""
+    operators = [world.operator(by=name) for name in ("ann", "bob")]
+    world.dies_at = moment
+    both = [each.begin(Kind.EXECUTE) if command == "begin" else getattr(each, command)() for each in operators]
+    try:
+        return await asyncio.gather(*both, return_exceptions=True)
+    finally:
+        world.dies_at = None
+
+
+def compact(world: World) -> None:
+    """Keep the last word of each session, where it stands."""
+    words = world.book.words
+    kept = [word for number, word in enumerate(words) if word[0] not in {session for session, _ in words[number + 1 :]}]
+    assert dict(kept) == dict(words)
+    world.book.words = kept
