@@ -16,7 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from failsoft.policy.errors import EnvironmentFailure
 from failsoft.simulation.report import LEVEL_VALUES
@@ -25,9 +25,22 @@ from failsoft.simulation.workload import Ask
 FULL, REDUCED, FALLBACK = (LEVEL_VALUES[level] for level in (1, 2, 3))
 
 
+class Served(Protocol):
+    """One model tier as the bound sees it."""
+
+    def chance(self, within: float, instant: float) -> float:
+        """The part of calls, started now, that are answered within so many seconds."""
+
+    def cost(self, within: float, instant: float) -> float:
+        """Mean slot-seconds of a call that is cut after so many seconds: ``E[min(S, within)]``."""
+
+    def seconds_between(self, begins_at: float, ends_at: float) -> float:
+        """Slot-seconds that it has between two instants."""
+
+
 @dataclass(frozen=True, slots=True)
 class Station:
-    """One model tier as the bound sees it.
+    """A tier whose service times are lognormal.
 
     Attributes:
         slots: calls at once.
@@ -36,6 +49,8 @@ class Station:
         down: instants between which it answers nothing.
         widened: instants between which ``widened_sigma`` holds.
         widened_sigma: the sigma then.
+        slowed: instants between which all service times are ``slow`` times as long.
+        slow: that factor.
     """
 
     slots: int
@@ -44,31 +59,37 @@ class Station:
     down: tuple[float, float] = (0.0, 0.0)
     widened: tuple[float, float] = (0.0, 0.0)
     widened_sigma: float = 0.0
+    slowed: tuple[float, float] = (0.0, 0.0)
+    slow: float = 1.0
 
     def sigma_at(self, instant: float) -> float:
         """The sigma of calls that start now."""
         return self.widened_sigma if self.widened[0] <= instant < self.widened[1] else self.sigma
 
+    def median_at(self, instant: float) -> float:
+        """The median of calls that start now."""
+        return self.median_seconds * (self.slow if self.slowed[0] <= instant < self.slowed[1] else 1.0)
+
     def chance(self, within: float, instant: float) -> float:
-        """The part of calls, started now, that are answered within so many seconds."""
+        """As :class:`Served`."""
         if within <= 0:
             return 0.0
-        return _normal(math.log(within / self.median_seconds) / self.sigma_at(instant))
+        return _normal(math.log(within / self.median_at(instant)) / self.sigma_at(instant))
 
     def cost(self, within: float, instant: float) -> float:
-        """Mean slot-seconds of a call that is cut after so many seconds: ``E[min(S, within)]``."""
-        sigma = self.sigma_at(instant)
-        mean = self.median_seconds * math.exp(sigma**2 / 2)
-        z = math.log(max(within, 1e-9) / self.median_seconds) / sigma
+        """As :class:`Served`."""
+        sigma, median = self.sigma_at(instant), self.median_at(instant)
+        mean = median * math.exp(sigma**2 / 2)
+        z = math.log(max(within, 1e-9) / median) / sigma
         return mean * _normal(z - sigma) + within * (1 - _normal(z))
 
     def seconds_between(self, begins_at: float, ends_at: float) -> float:
-        """Slot-seconds that it has between two instants."""
+        """As :class:`Served`."""
         down = max(0.0, min(ends_at, self.down[1]) - max(begins_at, self.down[0]))
         return self.slots * (ends_at - begins_at - down)
 
 
-def blind_bound(asks: Iterable[Ask], full: Station, lower: Station, *, bin_seconds: float = 0.5) -> float:
+def blind_bound(asks: Iterable[Ask], full: Served, lower: Served, *, bin_seconds: float = 0.5) -> float:
     """The highest value that any rule can expect of these requests, in level 1 answers.
 
     Raises:
@@ -97,7 +118,7 @@ def _groups(asks: Iterable[Ask], bin_seconds: float) -> Mapping[Group, int]:
 class _Program:
     """The linear program, as columns (requests of one group served by one tier in one bin) and sparse rows."""
 
-    def __init__(self, groups: Mapping[Group, int], tiers: tuple[Station, Station], bin_seconds: float) -> None:
+    def __init__(self, groups: Mapping[Group, int], tiers: tuple[Served, Served], bin_seconds: float) -> None:
         self.gains: list[float] = []
         self.bounds: list[float] = []
         self.cells: list[tuple[int, int, float]] = []
@@ -109,7 +130,7 @@ class _Program:
             for index, tier in enumerate(tiers):
                 self._add(row, index, tier, arrived, budget)
 
-    def _add(self, row: int, index: int, tier: Station, arrived: int, budget: float) -> None:
+    def _add(self, row: int, index: int, tier: Served, arrived: int, budget: float) -> None:
         """Add the columns of one group at one tier: every bin from its arrival to its deadline."""
         for at in range(arrived, arrived + max(1, math.ceil(budget / self._width))):
             begins_at = at * self._width
@@ -122,7 +143,7 @@ class _Program:
                 (self._capacity(index, tier, at), column, tier.cost(budget, begins_at)),
             ]
 
-    def _capacity(self, index: int, tier: Station, at: int) -> int:
+    def _capacity(self, index: int, tier: Served, at: int) -> int:
         key = (index, at)
         if key not in self._capacities:
             self._capacities[key] = self._row(tier.seconds_between(at * self._width, (at + 1) * self._width))
