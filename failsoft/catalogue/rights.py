@@ -8,8 +8,8 @@ worker      reads requests, commits how far it is, writes ends: results, dead le
             with other workers what it knows of endpoints, hears operators, and how later stages do
 streams     reads roll-ups, writes what it makes of them, and reads that back where it takes over
 reader      reads results; in no group, so that there is nothing to commit
-operator    creates topics and changes what is set on them, reads dead letters, breakers and degradation, looks at groups, writes
-            controls and drills; a runbook that checks what is served needs the role reader besides
+operator    creates topics and changes what is set on them, reads dead letters, breakers and degradation, looks at groups, reads
+            and writes controls and drills; a runbook that checks what is served needs the role reader besides
 replayer    reads dead letters, sends what was given up into its stage once more, and looks there for what it has sent already;
             marks dead letters as handled
 ==========  =================================================================================================================

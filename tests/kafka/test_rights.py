@@ -17,12 +17,16 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from failsoft.catalogue import Catalogue, Role, parse, rights
+from failsoft.failover.kafka_book import KafkaBook
+from failsoft.failover.run import Kind, Run
 from failsoft.kafka import Inbox, Outbox, ResultReader, View, ViewRecord, admin
 from failsoft.kafka.connection import Connection
 from failsoft.policy.errors import EnvironmentFailure
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.request import Partition
-from failsoft.policy.rollup import Kind, RollUp
+from failsoft.policy.rollup import Kind as Ends
+from failsoft.policy.rollup import RollUp
+from failsoft.policy.routing import Route
 from failsoft.wire import RequestLine, dead_letter_mark
 from failsoft.wire.body import encode_request
 from failsoft.wire.dead_letter import DeadLetter, encode_dead_letter
@@ -50,6 +54,7 @@ topics:
   latency:      {config: {cleanup.policy: compact}}
   degradation:  {config: {cleanup.policy: compact}}
   controls:     {config: {cleanup.policy: compact}}
+  drills:       {config: {cleanup.policy: compact}}
 reply_topics: [for-app]
 """
 CATALOGUE: Catalogue = parse(CATALOGUE_TEXT)
@@ -226,6 +231,7 @@ PLACES = {
     "latency": "shop.latency",
     "degradation": "shop.degradation",
     "controls": "shop.controls",
+    "drills": "shop.drills",
     "replies": "for-app",
 }
 OPERATED = set(PLACES) - {"replies"}
@@ -263,6 +269,8 @@ ALLOWED = {
     ("operator", "read", "degradation"),
     ("operator", "read", "controls"),
     ("operator", "write", "controls"),
+    ("operator", "read", "drills"),
+    ("operator", "write", "drills"),
     *(("operator", deed, place) for deed in ("create", "change", "look at the settings of") for place in OPERATED),
 }
 MATRIX = [(user, deed) for user in USERS for deed in DEEDS]
@@ -342,7 +350,7 @@ async def test_the_commands_work_under_the_rights_of_those_who_give_them(guarded
 @needs_faust
 async def test_an_app_of_streams_does_its_work_with_the_rights_of_its_role(guarded: Guarded, tmp_path: Path):
     (tmp_path / "topics.yaml").write_text(CATALOGUE_TEXT)
-    rollup = RollUp("only", {Kind("batch", 1, Reason.NONE, Outcome.OK): 7}, {})
+    rollup = RollUp("only", {Ends("batch", 1, Reason.NONE, Outcome.OK): 7}, {})
     told = encode_rollup(rollup, pipeline="solo", id_="1")
     outbox, found = Outbox(guarded.by(Role.WORKER)), list[ViewRecord]()
     await outbox.start()
@@ -380,6 +388,30 @@ async def test_a_replayer_can_go_on_with_a_replay_that_was_cut_off_and_an_operat
     assert (replaying.returncode, b"1 replayed" in said) == (0, True), said + problem
     looking = await run(guarded, Role.OPERATOR, tmp_path, "dlq", "list", "--all", "--pipeline", "solo")
     assert b"replayed" in (await looking.communicate())[0]
+
+
+async def test_an_operator_keeps_the_evidence_of_a_drill_says_a_route_and_forces_a_breaker(
+    guarded: Guarded, tmp_path: Path
+):
+    (tmp_path / "topics.yaml").write_text(CATALOGUE_TEXT)
+    outbox = Outbox(guarded.by(Role.OPERATOR))
+    await outbox.start()
+    book = KafkaBook(guarded.by(Role.OPERATOR), "solo", outbox=outbox)
+    await book.write(
+        Run("1", Kind.DRILL, "eu-us", "0" * 64, "only/echo", "eu", "us", (), 1.0, epoch=1, session="s", by="ada")
+    )
+    await book.say(Route("only/echo", "eu", "us", 0.1, 1))
+    await outbox.close()
+    looking = await run(guarded, Role.OPERATOR, tmp_path, "failover", "status", "--pipeline", "solo")
+    shown, problem = await looking.communicate()
+    assert (looking.returncode, b"drill of eu-us by ada" in shown) == (0, True), shown + problem
+    assert b"10% in us, the rest in eu" in shown
+    word = ("only/echo", "open", "--why", "a drill", "--until", "5m", "--pipeline", "solo")
+    forcing = await run(guarded, Role.OPERATOR, tmp_path, "breakers", "force", *word)
+    _, problem = await forcing.communicate()
+    assert forcing.returncode == 0, problem
+    listing = await run(guarded, Role.OPERATOR, tmp_path, "breakers", "--pipeline", "solo")
+    assert b"forced open until" in (await listing.communicate())[0]
 
 
 async def test_an_operator_can_plan_and_apply_with_the_rights_of_his_role(guarded: Guarded):
