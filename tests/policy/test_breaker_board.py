@@ -132,6 +132,13 @@ def test_a_half_open_register_without_probes_is_no_progress():
     assert view(found, OPEN, now=NOW + 3).probe_at in {before, before - TURN_SECONDS_MIN}
 
 
+def test_probes_of_an_earlier_epoch_are_no_progress():
+    found = board(("a", Register(OPEN)), ("b", Register(OPEN)))
+    before = view(found, OPEN).probe_at
+    found.seen("b", Register(Word(2, Phase.HALF_OPEN, 5.0), probes=1), now=NOW + 1)
+    assert view(found, OPEN, now=NOW + 1).probe_at == before
+
+
 def test_a_prober_is_not_put_off_by_workers_that_come_later():
     found = board()
     view(found, OPEN)
