@@ -146,8 +146,9 @@ class Outbox:
         self._clearing: set[asyncio.Task[None]] = set()
         self.clock_offset = ClockOffset()
         """The broker's clock against ours, from every acknowledgement."""
-        self.unanswered = 0
-        """Records that are being sent."""
+        self._began: dict[int, float] = {}
+        """Records that are being sent, the oldest first, and since when."""
+        self._numbers = itertools.count()
         self.acknowledged = 0
         """Records that the broker has, since the start."""
         self.replaced = 0
@@ -174,13 +175,24 @@ class Outbox:
             ConfigurationError: brokers answer, and have not known the topic for ``missing_seconds``.
         """
         record = _Record(topic, key, value, tuple(headers), partition)
-        self.unanswered += 1
+        number = next(self._numbers)
+        self._began[number] = time.monotonic()
         try:
             acknowledged = await self._send_until_acknowledged(record)
         finally:
-            self.unanswered -= 1
+            del self._began[number]
         self.acknowledged += 1
         return acknowledged
+
+    @property
+    def unanswered(self) -> int:
+        """Records that are being sent."""
+        return len(self._began)
+
+    @property
+    def waited_seconds(self) -> float:
+        """How long the oldest of them has waited, whoever is to blame; 0 where there is none."""
+        return time.monotonic() - next(iter(self._began.values())) if self._began else 0.0
 
     def duty(self) -> Duty:
         """What a watchdog looks at: whether anything is acknowledged while something is being sent."""

@@ -113,6 +113,9 @@ class Metrics:
         self._declare_duties("", [DutyKind.SEND])
         self.producers_replaced = Counted("failsoft_producers_replaced", "Producers that could not heal")
         r.register(self.producers_replaced)
+        self.unacknowledged = Gauge(
+            "failsoft_unacknowledged_seconds", "How long the oldest record has waited for the broker's word", registry=r
+        )
         self.records_refused = Counter(
             "failsoft_records_refused",
             "Records that the broker would not take, by what they were",

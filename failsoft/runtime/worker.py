@@ -201,6 +201,7 @@ class _Worker:
         self._closing.push_async_callback(_close_all, self._outbox, self._made, self._views)
         await measure_clock(self._outbox, pipeline_topic(pipeline, "outcomes"))
         self._metrics.producers_replaced.read = lambda: self._outbox.replaced
+        self._metrics.unacknowledged.set_function(lambda: self._outbox.waited_seconds)
 
     def _runner(self, stage: Stage, policy: StageSettings, breakers: BreakerSharing) -> StageRunner:
         resize_endpoints(stage, policy)

@@ -163,6 +163,19 @@ async def test_a_producer_that_gets_no_answer_is_replaced_and_its_record_is_sent
     assert set((await log_of(Connection(cluster.bootstrap_servers), topic)).values()) == {b"0", b"1"}
 
 
+async def test_how_long_a_record_waits_is_told_also_while_the_cluster_is_not_whole(cluster, sender, topic):
+    assert sender.waited_seconds == 0
+    cluster.push(Api.PRODUCE, *[Error.NOT_ENOUGH_REPLICAS] * 100)
+    waiting = asyncio.create_task(send(sender, topic, 1))
+    await until(lambda: sender.waited_seconds > 1)
+    later = asyncio.create_task(send(sender, topic, 2))
+    await until(lambda: sender.unanswered == 2)
+    assert sender.waited_seconds > 1, "the oldest counts"
+    cluster.forget(Api.PRODUCE)
+    await asyncio.gather(waiting, later)
+    assert sender.waited_seconds == 0
+
+
 async def test_a_producer_that_is_replaced_from_outside_loses_nothing(cluster, sender, topic):
     await send(sender, topic, 0)
     cluster.push(Api.PRODUCE, *[Error.NOT_ENOUGH_REPLICAS] * 100)
