@@ -63,6 +63,9 @@ def predict(
     sigma: Annotated[
         float, typer.Option(min=0.0, help="Spread of durations about `expect`, of their logarithm.")
     ] = 0.35,
+    workers: Annotated[
+        int, typer.Option(min=1, help="How many share the partitions; each has its part of the permits.")
+    ] = 1,
     trace: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Arrivals: CSV[.gz] with TIMESTAMP and tokens, or seconds, one a line."),
@@ -79,7 +82,8 @@ def predict(
     started_at = time.time()
     with explained_errors():
         chosen = _stage(load_pipeline(pipeline), stage)
-        settings = configure([chosen], load_catalogue(catalogue), os.environ)[0].policy
+        known = load_catalogue(catalogue)
+        settings = configure([chosen], known, os.environ)[0].policy
         recorded = None if trace is None else read_trace(trace)
         laws = _laws(settings, latency, sigma, recorded)
         question = Question(
@@ -88,6 +92,8 @@ def predict(
             _mix(settings, mix),
             _seconds(seconds, usual_seconds(settings, laws)),
             () if recorded is None else recorded.instants,
+            workers=workers,
+            partitions=known.topics["requests"].partitions,
         )
         found = _all(question, _loads(load, steps), seed)
         if plot is not None:

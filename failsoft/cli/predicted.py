@@ -82,6 +82,7 @@ def result_of(question: Question, found: Sequence[Predicted]) -> dict[str, Any]:
         "capacity_per_second": question.capacity,
         "arrivals": "recorded" if question.recorded else "poisson",
         "arrival_seconds": question.seconds,
+        "workers": question.workers,
         "mix": {load.request_class: load.share for load in question.mix},
         "laws": {name: _law(law) for name, law in question.laws.items()},
         "loads": [

@@ -112,6 +112,13 @@ def test_tables_a_picture_and_words_say_what_degrades(shop: Path):
     assert (shop / "levels.svg").read_text().startswith("<svg")
 
 
+def test_it_counts_how_many_workers_share_the_permits():
+    one, four = predicted(), predicted("--workers", "4")
+    assert (one["workers"], four["workers"]) == (1, 4)
+    assert one["loads"] != four["loads"]
+    assert one["capacity_per_second"] == four["capacity_per_second"]
+
+
 def test_the_environments_settings_hold_here_as_for_a_worker(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FAILSOFT_SHOP__ANSWER__LARGE__LIMIT", "4")
     assert predicted()["capacity_per_second"] == pytest.approx(4 / (0.2 * 1.0632), rel=1e-4)

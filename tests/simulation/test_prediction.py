@@ -10,10 +10,12 @@ from failsoft.simulation.latency_law import Lognormal, Measured
 from failsoft.simulation.prediction import (
     Predicted,
     Question,
+    arrivals,
     capacity,
     degrades_from,
     loads_between,
     outlasting,
+    predict_asks,
     predict_load,
     usual_seconds,
 )
@@ -130,3 +132,32 @@ def test_bursts_of_a_trace_degrade_what_an_even_load_does_not():
 
 def test_measured_durations_set_the_capacity():
     assert capacity(SETTINGS, {"full": Measured((0.1, 0.1, 0.4))}) == pytest.approx(8 / 0.2)
+
+
+def test_permits_that_are_split_among_workers_keep_urgent_requests_waiting_longer():
+    """One that is free at one worker is of no use to what waits at the others."""
+    alone, split = (
+        predict_load(replace(QUESTION, workers=workers), 2.0, dice).classes["interactive"] for workers in (1, 4)
+    )
+    assert split.p50_seconds > alone.p50_seconds * 1.1
+
+
+def test_what_records_need_on_their_way_is_added_to_every_answer():
+    slow = replace(QUESTION, on_the_way=(Measured((0.3,)), Measured((0.2,))))
+    found = predict_load(slow, 0.3, dice)
+    assert found.total.p50_seconds == pytest.approx(at(0.3).total.p50_seconds + 0.5, abs=0.02)
+    assert found.invariants_broken == 0
+
+
+def test_what_came_too_late_from_the_log_is_not_answered_in_time():
+    late = replace(QUESTION, mix=MIX[:1], on_the_way=(Measured((2.1,)), Measured((0.0,))))
+    found = predict_load(late, 0.3, dice)
+    assert found.total.in_time == 0
+    assert found.total.outcomes == {"expired": found.total.offered}
+
+
+def test_known_arrivals_are_left_as_they_are():
+    asks = arrivals(QUESTION, 0.3, random.Random("others"))
+    found = predict_asks(QUESTION, 0.3, asks, dice)
+    assert found.total.offered == len(asks)
+    assert found == predict_asks(QUESTION, 0.3, asks, dice)
