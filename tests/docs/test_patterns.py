@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,20 @@ def test_every_pattern_is_on_the_page(module):
 def test_a_pattern_that_the_stage_does_not_use_says_so_and_one_that_it_uses_does_not(module):
     (section,) = (text for text in SECTIONS.values() if f"(../failsoft/policy/{module}.py)" in text)
     assert (NOT_YET in section) == (module not in used_by_the_stage())
+
+
+def test_every_pattern_is_in_the_contract_that_keeps_patterns_apart_or_is_a_part_of_one_that_is():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [apart] = [contract["modules"] for contract in contracts if contract["type"] == "independence"]
+    parts = {
+        name
+        for module in set(modules()) - VALUES  # settings know them all, events some
+        for name in re.findall(
+            r"^from failsoft\.policy\.(\w+) import", (ROOT / f"failsoft/policy/{module}.py").read_text(), re.MULTILINE
+        )
+    }
+    alone = {name for name in set(modules()) - VALUES if name not in parts}
+    assert {f"failsoft.policy.{name}" for name in alone} <= set(apart)
 
 
 @pytest.mark.parametrize("reason", Reason)
