@@ -1,4 +1,4 @@
-"""`failsoft demo`: a pipeline on a real Kafka while its model drowns, slows down and hangs, and every request accounted for."""
+"""`failsoft demo`: two pipelines on a real Kafka while models, workers, a retrieval and a region fail; all is accounted for."""
 
 import asyncio
 import signal
@@ -21,9 +21,14 @@ from failsoft.cli.exits import Exit, explained_errors
 from failsoft.cli.report import JsonOption, write_json
 from failsoft.policy.durations import parse_duration
 from failsoft.testing.cluster import a_broker
-from failsoft.trials.demo import PYTHON_M_FAILSOFT, Audience, DemoOutcome, DemoSettings, Now, run_demo
+from failsoft.trials.audience import Audience, Now
+from failsoft.trials.demo import PIPELINE, PYTHON_M_FAILSOFT, STAGES, DemoOutcome, DemoSettings, run_demo
+from failsoft.trials.deployment import has_pipeline, require_listed
 from failsoft.trials.report import LEVELS, verdict_json, verdict_lines, verdict_table
 from failsoft.trials.scenario import FULL, QUICK
+from failsoft.trials.second_act import script
+from failsoft.trials.second_act.act import SecondAct, run_second_act
+from failsoft.trials.second_act.report import act_json, act_lines, act_table
 
 LINE_EVERY_SECONDS = 5.0
 PHASE_WIDTH, FIGURE_WIDTH = 9, 7
@@ -34,7 +39,10 @@ def demo(
     *,
     json: JsonOption = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Only one phase: twice the load, and a worker killed. Half a minute.")
+        bool,
+        typer.Option(
+            "--quick", help="Only one phase of the first act: twice the load, and a worker killed. Half a minute."
+        ),
     ] = False,
     seed: Annotated[
         int, typer.Option(help="Of the load, of the models' service times, and of which worker is killed.")
@@ -54,9 +62,14 @@ def demo(
         list[str] | None, typer.Option(hidden=True, help="Stands in for failsoft, a word each.")
     ] = None,
 ) -> None:
-    """Read handwritten digits while the large model drowns, slows down and hangs and a worker is killed; account for all.
+    """Show what is promised, in two acts, and account for every request.
 
-    Exits 0 when no accepted request was lost, no result seen twice and none came unasked; else 1.
+    First: handwritten digits are read while the large model drowns, slows down and hangs and a worker is killed. Second:
+    questions are answered from documents while retrieval silently returns nothing, then while a region fails and is left along
+    a runbook.
+
+    Exits 0 when no accepted request was lost, no result seen twice and none came unasked, and the second act has shown all that
+    it should; else 1.
     """
     started_at = time.time()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # an orderly end as with Ctrl-C: workers and broker stop
@@ -69,21 +82,36 @@ def demo(
             launcher=launcher or PYTHON_M_FAILSOFT,
         )
         known = load(catalogue)
+        has_second = not quick and has_pipeline(script.PIPELINE)
+        require_listed(known, PIPELINE, STAGES)
+        if has_second:
+            require_listed(known, script.PIPELINE, script.STAGES)
         with a_broker(bootstrap, progress=show_fetch) as connection, _audience() as audience:
             audience.step(f"Kafka answers at {connection.bootstrap_servers}")
+            if not (quick or has_second):
+                audience.step(f"no workers/{script.PIPELINE}.py here, so there is no second act")
             shown = asyncio.run(run_demo(connection, known, settings, audience))
-    _report(shown, json, started_at, seed)
-    raise typer.Exit(Exit.OK if shown.verdict.is_kept else Exit.BROKEN_PROMISE)
-
-
-def _report(shown: DemoOutcome, json: str | None, started_at: float, seed: int) -> None:
+            second = asyncio.run(run_second_act(connection, known, settings, audience)) if has_second else None
     if json != "-":
-        console = Console()
-        console.print(verdict_table(shown.verdict))
-        for line in verdict_lines(shown):
-            console.print(line, soft_wrap=True, highlight=False)
+        _print(shown, second)
     if json is not None:
-        write_json(json, command="demo", started_at=started_at, seed=seed, result=verdict_json(shown))
+        result = verdict_json(shown) | {"second_act": None if second is None else act_json(second)}
+        write_json(json, command="demo", started_at=started_at, seed=seed, result=result)
+    is_kept = shown.verdict.is_kept and (second is None or second.is_kept)
+    raise typer.Exit(Exit.OK if is_kept else Exit.BROKEN_PROMISE)
+
+
+def _print(shown: DemoOutcome, second: SecondAct | None) -> None:
+    _print_part(verdict_table(shown.verdict), verdict_lines(shown))
+    if second is not None:
+        _print_part(act_table(second), act_lines(second))
+
+
+def _print_part(table: Table, lines: Iterator[str]) -> None:
+    console = Console()
+    console.print(table)
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 @contextmanager
@@ -127,14 +155,14 @@ class _View:
         table.add_column("phase", min_width=PHASE_WIDTH)
         for name, _ in _figures(now):
             table.add_column(name, justify="right", min_width=FIGURE_WIDTH)
-        table.add_row(now.phase.name, *(value for _, value in _figures(now)))
+        table.add_row(now.phase, *(value for _, value in _figures(now)))
         self._live.update(table, refresh=True)
 
 
 def _figures(now: Now) -> Iterator[tuple[str, str]]:
     """How things stand, of what came in the last seconds, each with its name."""
     recent = now.recent
-    yield "time", f"{now.seconds:.0f}/{now.phase.seconds:.0f} s" if now.seconds < now.phase.seconds else "pause"
+    yield "time", now.time
     yield "results/s", f"{recent.per_second:.0f}"
     for level in LEVELS:
         yield f"level {level}", _share(recent.levels[level], recent.count)

@@ -1,10 +1,9 @@
-"""The story of `failsoft demo`: a pipeline under load while its large model drowns, slows down and hangs, and a worker is killed.
+"""The first act of `failsoft demo`: a pipeline under load while its model drowns, slows down and hangs, and a worker is killed.
 
 Topics are applied; a model server and two workers start; the phases of the scenario are played one after another, each with
 its load, its fault, and a pause until everything sent has its result. A killed worker is replaced at once, as an orchestrator
 would; what it held comes back to the others after the session timeout. In the end the workers are stopped in order, so that
-nothing more can come, and only then the log is read and judged. Where results are missing, a pause ends when none has come
-for 10 s, at most after 120 s.
+nothing more can come, and only then the log is read and judged.
 """
 
 import asyncio
@@ -15,62 +14,30 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 from failsoft.catalogue import Catalogue, results_topic
-from failsoft.kafka import Connection, Outbox, admin
-from failsoft.kafka.raw import raw_records
+from failsoft.kafka import Connection, Outbox
 from failsoft.kafka.results import ResultReader
-from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.levels import FULL_LEVEL
-from failsoft.trials.arrivals import Arrivals, Recent
+from failsoft.trials.arrivals import Arrivals
+from failsoft.trials.audience import Audience, Now, time_told
 from failsoft.trials.beside import beside
+from failsoft.trials.deployment import apply_topics, pipeline_target, read_log, worker_command
 from failsoft.trials.digits import accuracy
 from failsoft.trials.fleet import Fleet
 from failsoft.trials.ledger import Ledger, Verdict
 from failsoft.trials.load import Arrival, OpenLoop, draw_load
+from failsoft.trials.rest import is_at_rest, waiting
 from failsoft.trials.scenario import ASKING, FULL, LARGE, MODELS, NOTHING_WRONG, Phase
 from failsoft.trials.served_models import ServedModels
 
-PIPELINE = "digits"
+PIPELINE, STAGES = "digits", ("classify",)
 WORKERS = 2
-QUIET_SECONDS = 10.0
-"""A crash costs the session timeout and about a second before somebody else takes over: nothing for 10 s means nothing more."""
-PATIENCE_SECONDS = 120.0
-DRAIN_SECONDS = 10.0
-"""A worker ends within this and five seconds more, which is when the fleet would kill it."""
 LOOK_SECONDS = 0.1
 PYTHON_M_FAILSOFT = (sys.executable, "-m", "failsoft")
-
-
-@dataclass(frozen=True, slots=True)
-class Now:
-    """How a trial stands.
-
-    Attributes:
-        phase: being played.
-        seconds: since it began.
-        waiting: requests that were accepted and have no result yet.
-        recent: what came in the last seconds.
-    """
-
-    phase: Phase
-    seconds: float
-    waiting: int
-    recent: Recent
-
-
-class Audience(Protocol):
-    """Who is told how it goes."""
-
-    def step(self, text: str) -> None:
-        """Take what happens next."""
-
-    def show(self, now: Now) -> None:
-        """Take how it stands, some ten times a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +99,10 @@ async def run_demo(
     """Play the story and judge it.
 
     Raises:
-        ConfigurationError: the catalogue has no such pipeline or classes, or its topics need a person.
+        ConfigurationError: the catalogue has no such classes, or its topics need a person.
         EnvironmentFailure: scikit-learn or the broker is missing, or a process ended by itself.
     """
-    await _apply_topics(connection, catalogue)
+    await apply_topics(connection, catalogue, PIPELINE)
     audience.step("topics are as the catalogue wants them")
     load = draw_load(uuid4().hex[:12], settings.phases, seed=settings.seed)
     ledger = Ledger({each.result_id: each.asked for each in load}, classes=[asking.request_class for asking in ASKING])
@@ -147,7 +114,7 @@ async def run_demo(
         sender = OpenLoop(outbox, catalogue, ledger, pipeline=PIPELINE)
         models = await closing.enter_async_context(ServedModels(MODELS, seed=settings.seed, folder=folder))
         audience.step(f"the model server listens at {models.url}")
-        async with Fleet(_worker_command(connection, settings, models.url), size=WORKERS, folder=folder) as fleet:
+        async with Fleet(_worker(connection, settings, models.url), size=WORKERS, folder=folder) as fleet:
             audience.step(f"{WORKERS} workers take requests")
             reader = ResultReader(connection, results_topic(PIPELINE), start="end")
             async with Arrivals(reader, ledger.asked) as arrivals:
@@ -161,7 +128,7 @@ async def run_demo(
         for complaint in fleet.complaints:
             audience.step(complaint)
         audience.step("all workers have stopped; reading the log")
-        await _read_log(connection, ledger)
+        await read_log(connection, ledger, PIPELINE)
     return _outcome(settings.phases, pauses, load, ledger, models=stats, late_seconds=sender.late_seconds)
 
 
@@ -207,7 +174,7 @@ class _Stage:
             await asyncio.gather(sending, replacing)
         await self.models.set_faults(LARGE, NOTHING_WRONG)
         ended_at = time.monotonic()
-        await self._until(lambda: self._is_at_rest(ended_at), phase, began_at)
+        await self._until(lambda: is_at_rest(self.ledger, self.arrivals, since=ended_at), phase, began_at)
         return time.monotonic() - ended_at
 
     async def _replace(self, number: int, after_seconds: float | None) -> None:
@@ -226,18 +193,13 @@ class _Stage:
             self.arrivals.require_reading()
             self.fleet.require_running()
             self.models.require_running()
-            self.audience.show(Now(phase, time.monotonic() - began_at, self._waiting, self.arrivals.recent()))
+            told = time_told(time.monotonic() - began_at, phase.seconds)
+            self.audience.show(Now(phase.name, told, self._waiting, self.arrivals.recent()))
             await asyncio.sleep(LOOK_SECONDS)
 
     @property
     def _waiting(self) -> int:
-        return self.ledger.accepted - self.arrivals.count
-
-    def _is_at_rest(self, since: float) -> bool:
-        """Everything has its result; or nothing has come for a while; or it has been long enough."""
-        now = time.monotonic()
-        is_quiet = now - max(since, self.arrivals.moved_at) > QUIET_SECONDS
-        return self._waiting <= 0 or is_quiet or now - since > PATIENCE_SECONDS
+        return waiting(self.ledger, self.arrivals)
 
 
 def _told(phase: Phase) -> str:
@@ -248,53 +210,12 @@ def _told(phase: Phase) -> str:
     return f"{said}; its fault: {wrong}" if wrong else said
 
 
-def pipeline_target() -> str:
-    """Find the pipeline of the demo: in a checkout the one to play with, else the copy that comes with failsoft.
-
-    Raises:
-        ConfigurationError: there is neither.
-    """
-    if Path("workers/served.py").is_file():
-        return "workers.served:pipeline"
-    if find_spec("failsoft.templates") and find_spec("failsoft.templates.served"):
-        return "failsoft.templates.served:pipeline"
-    raise ConfigurationError(
-        "no workers/served.py here: start the demo where it is, or install failsoft from its wheel"
+def _worker(connection: Connection, settings: DemoSettings, models_url: str) -> list[str]:
+    return worker_command(
+        pipeline_target("served"),
+        connection,
+        launcher=settings.launcher,
+        session_seconds=settings.session_seconds,
+        catalogue_path=settings.catalogue_path,
+        environment={"MODEL_SERVER_URL": models_url},
     )
-
-
-def _worker_command(connection: Connection, settings: DemoSettings, models_url: str) -> list[str]:
-    catalogue = settings.catalogue_path
-    return [
-        *("env", f"MODEL_SERVER_URL={models_url}"),
-        *settings.launcher,
-        *("worker", pipeline_target()),
-        *("--bootstrap", connection.bootstrap_servers),
-        *("--session-timeout", f"{settings.session_seconds:g}s"),
-        *("--drain", f"{DRAIN_SECONDS:g}s"),
-        *(() if catalogue is None else ("--catalogue", str(catalogue))),
-    ]
-
-
-async def _apply_topics(connection: Connection, catalogue: Catalogue) -> None:
-    if PIPELINE not in catalogue.pipelines:
-        raise ConfigurationError(
-            f"the demo needs the pipeline {PIPELINE!r}; add `{PIPELINE}: [classify]` to topics.yaml"
-        )
-    applied = await admin.apply(connection, catalogue)
-    if not applied.remaining.is_in_step:
-        raise ConfigurationError("the topics cannot be brought into step with topics.yaml; see `failsoft topics plan`")
-
-
-async def _read_log(connection: Connection, ledger: Ledger) -> None:
-    """Enter all that came: as it stands in the log, and as a reader of results is shown it."""
-    topic, since = results_topic(PIPELINE), ledger.first_accepted_at
-    async for record in raw_records(connection, topic, since=since):
-        ledger.see_in_log(record)
-    reader = ResultReader(connection, topic, start=since, until_end=True)
-    await reader.start()
-    try:
-        async for record in reader.records():
-            ledger.see_shown(record)
-    finally:
-        await reader.stop()

@@ -8,17 +8,18 @@ a trial whose load came late has tried less than it says.
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from failsoft.catalogue import Catalogue
 from failsoft.kafka import Outbox, RecordRefused
 from failsoft.policy.errors import ConfigurationError
 from failsoft.policy.request import ClassName
 from failsoft.runtime.submission import Destination, choose_destination
-from failsoft.trials.digits import Sheets
+from failsoft.trials.digits import Sheet, Sheets
 from failsoft.trials.ledger import Asked, Ledger
-from failsoft.trials.scenario import ASKING, Phase
+from failsoft.trials.scenario import ASKING
 from failsoft.wire import Identity, RequestLine
 from failsoft.wire.body import encode_request
 from failsoft.wire.identity import result_id
@@ -34,7 +35,7 @@ class Arrival:
         at_seconds: when, from the beginning of its phase.
         identity: names it.
         asked: what the ledger has to know of it.
-        answer: that is right.
+        answer: that is right; nothing where there is no such one.
         line: what is asked.
     """
 
@@ -50,28 +51,54 @@ class Arrival:
         return result_id(self.identity)
 
 
-def draw_load(run: str, phases: Sequence[Phase], *, seed: int) -> list[Arrival]:
+class Paced(Protocol):
+    """A part of a trial in which requests are sent."""
+
+    @property
+    def name(self) -> str:
+        """Unlike that of the others."""
+
+    @property
+    def seconds(self) -> float:
+        """How long."""
+
+    @property
+    def requests_per_second(self) -> float:
+        """How many."""
+
+
+class Asker(Protocol):
+    """Who says what is asked."""
+
+    def draw(self) -> Sheet:
+        """The next question."""
+
+
+def draw_load(
+    run: str, phases: Sequence[Paced], *, seed: int, asker: Callable[[str, random.Random], Asker] = Sheets
+) -> list[Arrival]:
     """Draw what is sent in all phases of a trial.
 
     Args:
         run: its unique name; the seed decides everything else.
         phases: in order, with different names.
-        seed: of when, in which class, which image.
+        seed: of when, in which class, what.
+        asker: makes who says what is asked in this run.
     """
     rng = random.Random(seed)
-    sheets, source, shares = Sheets(run, rng), f"/demo/{run}", [each.share for each in ASKING]
+    questions, source, shares = asker(run, rng), f"/demo/{run}", [each.share for each in ASKING]
     arrivals: list[Arrival] = []
     for phase in phases:
         for at_seconds in _poisson(phase, rng):
             (asking,) = rng.choices(ASKING, shares)
-            number, sheet = str(len(arrivals) + 1), sheets.draw()
+            number, sheet = str(len(arrivals) + 1), questions.draw()
             asked = Asked(phase.name, asking.request_class, source, f"{run}-{number}", asking.deadline_seconds)
             line = RequestLine(asked.custom_id, PATH, dict(sheet.body))
             arrivals.append(Arrival(at_seconds, Identity(source, number), asked, sheet.answer, line))
     return arrivals
 
 
-def _poisson(phase: Phase, rng: random.Random) -> Iterator[float]:
+def _poisson(phase: Paced, rng: random.Random) -> Iterator[float]:
     at_seconds = rng.expovariate(phase.requests_per_second)
     while at_seconds < phase.seconds:
         yield at_seconds

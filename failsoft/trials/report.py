@@ -33,14 +33,14 @@ def verdict_table(verdict: Verdict) -> Table:
 def _cells(tally: ClassTally, *, has_others: bool) -> Iterator[str]:
     """In percent of what was accepted, but for ends without an answer: those are counted."""
     yield str(tally.accepted)
-    yield _percent(tally.in_time, tally.accepted)
+    yield percent(tally.in_time, tally.accepted)
     for level in LEVELS:
-        yield _percent(tally.levels.get(level, 0), tally.accepted)
+        yield percent(tally.levels.get(level, 0), tally.accepted)
     yield str(tally.outcomes.get(Outcome.EXPIRED, 0))
     if has_others:
         yield str(_others(tally))
-    yield _seconds(tally.p50_seconds)
-    yield _seconds(tally.p99_seconds)
+    yield seconds_told(tally.p50_seconds)
+    yield seconds_told(tally.p99_seconds)
 
 
 def _others(tally: ClassTally) -> int:
@@ -112,10 +112,11 @@ def _phase_json(played: Played, verdict: Verdict) -> dict[str, Any]:
 
 
 def _classes_json(classes: Mapping[str, ClassTally]) -> dict[str, Any]:
-    return {name: _class_json(tally) for name, tally in classes.items()}
+    return {name: class_json(tally) for name, tally in classes.items()}
 
 
-def _class_json(tally: ClassTally) -> dict[str, Any]:
+def class_json(tally: ClassTally) -> dict[str, Any]:
+    """Write what became of one class in one phase."""
     return {
         "accepted": tally.accepted,
         "in_time": tally.in_time,
@@ -133,11 +134,13 @@ def _capacity() -> float:
     return capacity_per_second(MODELS[LARGE])
 
 
-def _percent(part: int, whole: int) -> str:
+def percent(part: int, whole: int) -> str:
+    """For a table; nothing of nothing."""
     return f"{part / whole:.0%}" if whole else ""
 
 
-def _seconds(value: float | None) -> str:
+def seconds_told(value: float | None) -> str:
+    """For a table; nothing where nothing ended."""
     return "" if value is None else f"{value:.2f}"
 
 

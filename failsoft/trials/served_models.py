@@ -24,12 +24,13 @@ class ServedModels:
         models: name -> settings.
         seed: of their service times.
         folder: for its settings and its log.
+        digits: whether real models read images of digits, which takes scikit-learn.
     """
 
-    def __init__(self, models: Mapping[str, ModelSettings], *, seed: int, folder: Path) -> None:
+    def __init__(self, models: Mapping[str, ModelSettings], *, seed: int, folder: Path, digits: bool = True) -> None:
         settings = folder / "models.yaml"
         settings.write_bytes(orjson.dumps({name: model.model_dump(mode="json") for name, model in models.items()}))
-        command = [sys.executable, "-m", "failsoft", "model-server", "--digits"]
+        command = [sys.executable, "-m", "failsoft", "model-server", "--digits" if digits else "--no-digits"]
         options = ["--models", str(settings), "--seed", str(seed)]
         self._process = Fleet(
             [*command, *options], size=1, folder=folder, kind="model server", ready="OPENAI_BASE_URL="

@@ -18,7 +18,7 @@ def run_demo(bootstrap: str, report: Path, *options: str) -> tuple[int, dict[str
         env=os.environ | {"COLUMNS": "120"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=380,
         check=False,
     )
     assert report.exists(), ran.stderr

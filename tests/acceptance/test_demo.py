@@ -1,4 +1,4 @@
-"""What the demo shows is what is promised: its figures, phase by phase, of one run."""
+"""What the demo shows is what is promised: its figures, phase by phase and scene by scene, of one run."""
 
 import math
 from collections import Counter
@@ -8,7 +8,7 @@ import pytest
 
 from tests.acceptance.demo_command import run_demo
 
-pytestmark = [pytest.mark.kafka, pytest.mark.acceptance, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.acceptance, pytest.mark.alone, pytest.mark.timeout(400)]
 
 PHASES = ["healthy", "overload", "slow", "hang", "killed", "recovered"]
 
@@ -19,6 +19,8 @@ class Shown:
     def __init__(self, report: dict[str, Any]) -> None:
         self.report = report
         self.phases: dict[str, dict[str, Any]] = {phase["name"]: phase for phase in report["phases"]}
+        self.second: dict[str, Any] = report["second_act"]
+        self.scenes: dict[str, dict[str, Any]] = {scene["name"]: scene for scene in self.second["phases"]}
 
     def in_time(self, phase: str, request_class: str) -> float:
         tally = self.phases[phase]["classes"][request_class]
@@ -37,6 +39,7 @@ def shown(kafka_bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Sho
     assert code == 0, printed
     assert "SIGKILL" in printed
     assert "The promise was kept." in printed
+    assert "The second act has shown all that it must." in printed
     return Shown(report)
 
 
@@ -99,6 +102,36 @@ def test_what_was_cut_off_is_on_the_account(shown: Shown):
     assert 0 < large["cancelled"] < 0.1 * large["calls"]
     assert 0 < large["wasted_seconds"] < 0.25 * large["busy_seconds"]
     assert shown.report["executed"] == sum(model["calls"] for model in shown.report["models"].values())
+
+
+def accepted(scene: dict[str, Any]) -> int:
+    return sum(tally["accepted"] for tally in scene["classes"].values())
+
+
+def test_in_the_second_act_nothing_is_lost_and_nothing_is_seen_twice_either(shown: Shown):
+    second = shown.second
+    assert (second["lost"], second["visible_repeats"], second["phantoms"]) == (0, 0, 0)
+    assert sum(map(accepted, shown.scenes.values())) == second["requests"] > 200
+    assert [each["text"] for each in second["expected"] if not each["is_met"]] == []
+
+
+def test_without_documents_everything_is_answered_at_a_lower_level_and_says_why(shown: Shown):
+    scene = shown.scenes["empty index"]
+    assert sum(scene["levels"].values()) == accepted(scene) > 20
+    assert "1" not in scene["levels"]
+    assert scene["reasons"] == {"context_incomplete": accepted(scene)}
+    assert shown.scenes["healthy"]["levels"]["1"] >= 0.90 * accepted(shown.scenes["healthy"])
+
+
+def test_a_region_that_fails_is_left_along_a_runbook_that_was_drilled(shown: Shown):
+    ran = [(run["kind"], run["verdict"]) for run in shown.second["runs"]]
+    assert ran == [("drill", "passed"), ("execute", "passed")]
+    before, after = shown.scenes["eu fails"], shown.scenes["us serves"]
+    assert before["calls"]["us"] == 0
+    assert after["calls"]["us"] >= 0.95 * sum(after["calls"].values())
+    assert after["regions"].get("us", 0) >= 0.90 * accepted(after)
+    urgent = after["classes"]["interactive"]
+    assert urgent["in_time"] >= 0.95 * urgent["accepted"] > 0
 
 
 def most_wrong(tier: str, answers: int) -> float:
