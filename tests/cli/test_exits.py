@@ -1,5 +1,9 @@
 """What a command says of errors, and with which code it ends."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import typer
 
@@ -40,3 +44,12 @@ def test_an_error_of_ours_is_one_line_and_a_code(error, code, capsys):
 def test_anything_else_is_a_bug_and_keeps_its_traceback(error):
     with pytest.raises(type(error)), explained_errors():
         raise error
+
+
+def test_where_models_stand_is_asked_by_those_who_call_them_only():
+    """An empty variable is how compose files pass on what is not set; it once ended every command with a traceback."""
+    environment = os.environ | {"MODEL_SERVER_URL": ""}
+    said = subprocess.run(
+        [sys.executable, "-m", "failsoft", "--help"], env=environment, capture_output=True, check=False, timeout=60
+    )
+    assert said.returncode == 0, said.stderr.decode()

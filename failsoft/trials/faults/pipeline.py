@@ -16,10 +16,8 @@ import orjson
 
 from failsoft import Call, Constant, OpenAICompatible, Output, Pipeline
 from failsoft.endpoints.endpoint import Running
+from failsoft.trials.faults.names import KILLER, LARGE_SLOTS, NAME, SMALL_SLOTS, STAGE
 
-NAME, STAGE = "trial", "work"
-KILLER = "abort the process that reads this"
-LARGE_SLOTS, SMALL_SLOTS = 16, 32
 SORRY = {
     "object": "chat.completion",
     "model": "none",

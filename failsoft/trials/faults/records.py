@@ -11,8 +11,8 @@ from failsoft.catalogue import DescribedTopic, TopicSpec, dead_letters_topic
 from failsoft.kafka import operations
 from failsoft.kafka.admin import Admin
 from failsoft.policy.request import ClassName
-from failsoft.trials.faults.pipeline import KILLER
-from failsoft.trials.faults.pipeline import NAME as PIPELINE
+from failsoft.trials.faults.names import KILLER
+from failsoft.trials.faults.names import NAME as PIPELINE
 from failsoft.trials.faults.site import NotHere, Site, Strike, persist
 from failsoft.trials.history import Unreadable
 

@@ -15,7 +15,7 @@ from failsoft.policy.errors import EnvironmentFailure
 from failsoft.testing.ensemble import Ensemble
 from failsoft.trials.faults.callers import Callers
 from failsoft.trials.faults.crew import Crew
-from failsoft.trials.faults.pipeline import NAME, STAGE
+from failsoft.trials.faults.names import NAME, STAGE
 from failsoft.trials.history import Trial, Unreadable, dump_topic
 from failsoft.trials.served_models import ServedModels
 

@@ -34,8 +34,8 @@ from failsoft.trials.beside import beside
 from failsoft.trials.faults.callers import CANARIES, Callers
 from failsoft.trials.faults.crew import Crew, worker_command
 from failsoft.trials.faults.leaks import leaks
+from failsoft.trials.faults.names import LARGE_SLOTS, NAME, SMALL_SLOTS, STAGE
 from failsoft.trials.faults.network import ALONE, CALLERS, GROUPS, WORKERS
-from failsoft.trials.faults.pipeline import LARGE_SLOTS, NAME, SMALL_SLOTS, STAGE
 from failsoft.trials.faults.readers import Reader
 from failsoft.trials.faults.schedule import Kind, Schedule
 from failsoft.trials.faults.site import Site
