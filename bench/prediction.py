@@ -1,9 +1,9 @@
 """Does the simulator say what a stage will do? Predicted first, from durations that were measured; then played on Kafka.
 
-    python bench/prediction.py           # six minutes; a table, and bench/results/prediction.json
+    python bench/prediction.py           # seven minutes; a table, and bench/results/prediction.json
 
-Two workers serve a large model (8 slots, .2 s) and a small one (16 slots, .04 s), both lognormal, of `failsoft model-server`, a
-process of its own. A first run, at three times the large model's capacity, is there to be measured: how long calls to each
+Two workers serve a large model (8 slots, .4 s) and a small one (16 slots, .08 s), both lognormal, of `failsoft model-server`, a
+process of its own. A first run, at twice the large model's capacity, is there to be measured: how long calls to each
 tier took, and how long requests were on their way from the log to a worker, and results back. That, the stage's settings and
 the number of workers is all that the prediction is told; the models' law is not. Then each load is predicted as `failsoft
 predict --workers 2` does, and played. Load 1 is the large model's capacity, by what was measured.
@@ -61,25 +61,25 @@ from failsoft.wire.identity import result_id
 from failsoft.wire.result import decode_result
 
 MODELS = {
-    "large": ModelSettings(slots=8, queue=8, median_seconds=0.2),
-    "small": ModelSettings(slots=16, queue=16, median_seconds=0.04),
+    "large": ModelSettings(slots=8, queue=8, median_seconds=0.4),
+    "small": ModelSettings(slots=16, queue=16, median_seconds=0.08),
 }
 WORKERS = 2
 PARTITIONS = 24
-MIX = (ClassLoad("interactive", 0.3, 2.0), ClassLoad("standard", 0.4, 6.0), ClassLoad("batch", 0.3, 16.0))
+MIX = (ClassLoad("interactive", 0.3, 3.0), ClassLoad("standard", 0.4, 8.0), ClassLoad("batch", 0.3, 18.0))
 LEVELS = (1, 2, 3)
 SHARE_DISTANCE_MAX, P95_DISTANCE_MAX = 0.05, 0.15
-MEASURING_PER_SECOND = 3 * 8 / 0.2
-"""Of the first run: three times what the author's word on the large model makes its capacity."""
+MEASURING_PER_SECOND = 2 * 8 / 0.4
+"""Of the first run: twice what the author's word on the large model makes its capacity."""
 PATIENCE_SECONDS = 90.0
 
 CATALOGUE = """
 version: 1
 defaults: {partitions: 24, replication: 1, config: {message.timestamp.type: LogAppendTime}}
 classes:
-  interactive: {weight: 8, deadline: 2s,  deadline_max: 60s}
-  standard:    {weight: 3, deadline: 6s,  deadline_max: 15m}
-  batch:       {weight: 1, deadline: 16s, deadline_max: 72h}
+  interactive: {weight: 8, deadline: 3s,  deadline_max: 60s}
+  standard:    {weight: 3, deadline: 8s,  deadline_max: 15m}
+  batch:       {weight: 1, deadline: 18s, deadline_max: 72h}
 pipelines: {predicted: [answer]}
 topics:
   requests:     {config: {retention.ms: 7d, max.message.bytes: 1.25MiB}}
@@ -91,8 +91,8 @@ topics:
 pipeline = Pipeline("predicted")
 answer = pipeline.stage("answer", coalesce="off")
 _url = os.environ.get("MODEL_SERVER_URL", "http://127.0.0.1:8000")
-answer.tier("large", OpenAICompatible("large", url=_url, limit=8), expect="200ms")
-answer.tier("small", OpenAICompatible("small", url=_url, limit=16), expect="40ms")
+answer.tier("large", OpenAICompatible("large", url=_url, limit=8), expect="400ms")
+answer.tier("small", OpenAICompatible("small", url=_url, limit=16), expect="80ms")
 answer.tier("canned", Constant({"choices": []}))
 
 
@@ -105,8 +105,8 @@ class Extent(NamedTuple):
     seeds: int
 
 
-FULL = Extent((0.5, 0.9, 1.2, 2.0, 4.0), seconds=40.0, measuring_seconds=30.0, seeds=7)
-QUICK = Extent((0.9, 2.0), seconds=15.0, measuring_seconds=10.0, seeds=5)
+FULL = Extent((0.5, 0.9, 1.2, 2.0, 4.0), seconds=50.0, measuring_seconds=40.0, seeds=7)
+QUICK = Extent((0.9, 2.0), seconds=20.0, measuring_seconds=15.0, seeds=5)
 
 
 class Played(NamedTuple):

@@ -93,15 +93,15 @@ class Worker:
         positions = {Partition(known.name, number): Progress(0) for known in settings.classes for number in owned}
         self.shell.feed(Assigned(positions, 1, len(owned) / partitions))
 
-    def append(self, ask: Ask, number: int) -> None:
+    def take(self, ask: Ask, number: int) -> None:
         """A request is appended to this partition."""
         self._tally.asked(ask)
         if self._way is None:
-            self._take(ask, number)
+            self._receive(ask, number)
         else:
-            self._engine.after(self._way.seconds_to_worker(), self._take, ask, number)
+            self._engine.after(self._way.seconds_to_worker(), self._receive, ask, number)
 
-    def _take(self, ask: Ask, number: int) -> None:
+    def _receive(self, ask: Ask, number: int) -> None:
         partition = Partition(ask.request_class, number)
         record = RecordId(*partition, self._offsets[partition])
         self._offsets[partition] += 1
@@ -167,7 +167,7 @@ def run_pool(
     expected = list(asks)
     for ask in expected:
         number = ask.partition(numbers)
-        engine.at(ask.at, pool[number % workers].append, ask, number)
+        engine.at(ask.at, pool[number % workers].take, ask, number)
     until = max((ask.deadline_at for ask in expected), default=0.0) + GRACE_SECONDS
     while len(tally.ended) < len(expected) and engine.now < until:
         engine.run(until=engine.now + 1.0)
