@@ -133,7 +133,8 @@ def test_what_a_legend_shows_is_a_label_of_its_query(panel):
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_an_alert_says_what_and_where_to_look_and_how_urgent_it_is(rule):
     assert rule["labels"]["severity"] in {"page", "warn"}
-    assert rule["annotations"].keys() == {"summary", "description"}
+    assert rule["annotations"].keys() == {"summary", "description", "runbook"}
+    assert rule["annotations"]["runbook"] == f"docs/operations.md#{rule['alert'].lower()}"
     shown = set(re.findall(r"\$labels\.(\w+)", json.dumps(rule["annotations"])))
     grouped = {label.strip() for group in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in group.split(",")}
     assert shown <= grouped
