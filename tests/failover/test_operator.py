@@ -27,6 +27,8 @@ def test_the_real_thing_goes_by_its_steps_until_all_is_in_the_target():
     assert run.verdict is Verdict.PASSED
     assert [route.share for route in world.book.routes[before:]] == [0.01, 0.1, 0.5, 1.0]
     assert {route.epoch for route in world.book.routes[before:]} == {run.epoch}
+    assert run.ended_at is not None
+    assert run.ended_at - run.started_at >= sum(step.hold_seconds for step in RUNBOOK.steps)
     assert world.share == 1.0
 
 

@@ -55,6 +55,19 @@ def test_the_rest_leaves_out_whoever_has_most_trouble_oneself_too():
     assert view(found, counts=Counts(9, failed=9)).pool.rest == Counts(10, failed=4)
 
 
+def test_ones_own_register_that_comes_back_is_not_counted_again():
+    found = board(("a", counted(10, 4)))
+    found.seen("me", counted(3, 3), now=NOW)
+    assert view(found, counts=Counts(3, failed=3)).pool.total == Counts(13, failed=7)
+
+
+def test_news_counts_from_when_it_is_heard_on():
+    found = board(("a", counted(10, 4)))
+    view(found)
+    found.seen("a", counted(12, 6), now=NOW + 0.1)
+    assert view(found, now=NOW + 0.1).pool.total == Counts(12, failed=6)
+
+
 def test_slow_calls_are_trouble_too():
     found = board(("a", Register(buckets=(Counts(10, slow=8),))), ("b", counted(10, 5)))
     assert view(found).pool.rest == Counts(10, failed=5)
@@ -76,6 +89,15 @@ def test_after_half_a_minute_of_silence_the_others_cannot_be_heard():
     found = board()
     assert view(found, now=NOW + LIVE_SECONDS - 0.1).pool.is_heard
     assert not view(found, now=NOW + LIVE_SECONDS).pool.is_heard
+
+
+def test_before_anything_was_heard_the_others_cannot_be_heard():
+    assert not view(BreakerBoard("large|eu", "me")).pool.is_heard
+
+
+def test_the_word_is_the_greatest_that_was_heard_whoever_spoke_last():
+    found = board(("a", Register(OPEN)), ("b", Register(Word(2, Phase.CLOSED, 5.0))))
+    assert view(found).word == OPEN
 
 
 # Probing
@@ -137,6 +159,21 @@ def test_probes_of_an_earlier_epoch_are_no_progress():
     before = view(found, OPEN).probe_at
     found.seen("b", Register(Word(2, Phase.HALF_OPEN, 5.0), probes=1), now=NOW + 1)
     assert view(found, OPEN, now=NOW + 1).probe_at == before
+
+
+def test_probes_of_one_epoch_do_not_put_off_those_of_the_next():
+    found = board(("a", Register(OPEN)))
+    found.seen("a", Register(Word(3, Phase.HALF_OPEN, 5.0), probes=1), now=NOW + 6)
+    again = Word(4, Phase.OPEN, 5.0)
+    found.seen("a", Register(again), now=NOW + 7)
+    assert view(found, again, now=NOW + 7).probe_at in {NOW + 12, NOW + 12 + TURN_SECONDS_MIN}
+
+
+def test_who_takes_over_from_a_prober_is_not_put_off_by_what_that_one_has_done():
+    found = board(("a", Register(OPEN)))
+    probing = Word(3, Phase.HALF_OPEN, 5.0)
+    found.seen("a", Register(probing, probes=1), now=NOW + 6)
+    assert view(found, probing, now=NOW + 16).probe_at == NOW + 5
 
 
 def test_a_prober_is_not_put_off_by_workers_that_come_later():
@@ -238,6 +275,12 @@ def said_at(found: BreakerBoard, own: Register, *, is_wanted: bool, seconds: flo
             Register(Word(1, Phase.HALF_OPEN, 5.0), probes=1), True, ANNOUNCE_SECONDS, id="probes: every second"
         ),
         pytest.param(
+            Register(Word(1, Phase.HALF_OPEN, 5.0), probes=1),
+            False,
+            ANNOUNCE_SECONDS,
+            id="probes still in flight: every second",
+        ),
+        pytest.param(
             Register(Word(1, Phase.OPEN, 5.0)), True, ANNOUNCE_SECONDS, id="open and wanted: in line, every second"
         ),
     ],
@@ -263,6 +306,11 @@ def test_news_is_said_at_once_and_again_every_second_until_it_is_heard_back():
     assert found.announcement(own, is_wanted=True, now=NOW + 1.1) is not None
     found.seen("me", first, now=NOW + 1.2)
     assert found.announcement(own, is_wanted=False, now=NOW + 5) is None
+
+
+def test_also_the_news_that_it_is_closed_is_said_until_it_is_heard_back():
+    found = board(("a", Register(OPEN)))
+    assert said_at(found, Register(CLOSED), is_wanted=True, seconds=3.5, echo=False) == [0.0, 1.0, 2.0, 3.0]
 
 
 def test_what_others_have_said_is_no_news():
@@ -321,6 +369,7 @@ def test_the_living_are_not_deleted_by_others_and_the_dead_by_one_who_has_said_a
     found.announcement(Register(OPEN), is_wanted=True, now=later)
     assert found.may_remove("a", now=later)
     assert not found.may_remove("stranger", now=later)
+    assert not board(("a", Register(OPEN)), ("b", Register(OPEN))).may_remove("a", now=NOW), "it lives"
 
 
 def test_what_never_opened_leaves_nothing_behind():

@@ -115,10 +115,40 @@ def test_each_opening_in_a_row_lasts_longer_and_the_first_after_a_recovery_does_
     assert found.allows(now=128.1)
 
 
+def test_each_time_it_is_half_open_five_are_let_through_at_once():
+    found = half_opened()
+    assert [found.allows(now=110.0) for _ in range(5)] == [True] * 4 + [False]
+    found.heard({Outcome.FAILED: 5}, now=111.0)
+    assert [found.allows(now=121.1) for _ in range(7)] == [True] * 5 + [False] * 2
+
+
+def test_bad_ends_of_before_it_opened_do_not_open_it_again():
+    found = half_opened(now=105.1)
+    found.heard({Outcome.OK: 5}, now=106.0)
+    found.heard({Outcome.FAILED: 1}, now=107.0)
+    assert found.state is State.CLOSED
+
+
+def test_the_silence_that_has_opened_it_does_not_open_it_again():
+    found = breaker()
+    found.handed_on(110.0)
+    found.others_heard(now=120.0)
+    assert not found.allows(now=120.0)
+    assert [found.allows(now=125.1) for _ in range(7)] == [True] * 5 + [False] * 2
+
+
 def test_probes_of_which_nothing_is_heard_open_it_again():
     found = half_opened()
     found.others_heard(now=111.0)
     assert not found.allows(now=170.1)
+    assert found.state is State.OPEN
+
+
+def test_half_open_too_it_waits_no_longer_for_what_was_handed_on_than_that_may_take():
+    found = half_opened()
+    found.handed_on(115.0)
+    found.others_heard(now=115.0 + SILENCE_SECONDS)
+    assert not found.allows(now=115.0 + SILENCE_SECONDS)
     assert found.state is State.OPEN
 
 
