@@ -21,12 +21,25 @@ from failsoft.policy.outcome import Outcome, Reason
 from failsoft.trials.ledger import ClassTally, Verdict
 from failsoft.trials.load import draw_load
 from failsoft.trials.second_act import script
-from failsoft.trials.second_act.act import SLICE_SECONDS, SecondAct, pieces
+from failsoft.trials.second_act.act import SecondAct
+from failsoft.trials.second_act.command import FailoverCommand
 from failsoft.trials.second_act.judgement import Shown, expectations
 from failsoft.trials.second_act.questions import QUESTIONS, Questions
 from failsoft.trials.second_act.report import act_json, act_lines, act_table
 from failsoft.trials.second_act.runbook import write_runbook
-from failsoft.trials.second_act.script import DRILL, EMPTY, FAILED, FAILOVER, HEALTHY, MOVED, REGION, SCENES, Scene
+from failsoft.trials.second_act.script import (
+    DRILL,
+    EMPTY,
+    FAILED,
+    FAILOVER,
+    HEALTHY,
+    MOVED,
+    REGION,
+    SCENES,
+    Scene,
+    Verb,
+)
+from failsoft.trials.second_act.stage import SLICE_SECONDS, pieces
 from workers.support import index
 
 FULL, REDUCED = {1: 100}, {2: 100}
@@ -212,3 +225,14 @@ def test_a_load_in_pieces_is_the_same_load():
     again = [(number + each.at_seconds, each.identity) for number, piece in enumerate(cut) for each in piece]
     assert [identity for _, identity in again] == [each.identity for each in load]
     assert [at for at, _ in again] == pytest.approx([each.at_seconds for each in load])
+
+
+async def test_a_command_that_may_not_begin_is_told_with_its_reason_and_its_code(tmp_path: Path):
+    told: list[str] = []
+    options = ["--pipeline", "workers.support:pipeline", "--bootstrap", "127.0.0.1:1"]
+    command = FailoverCommand(
+        tmp_path / "nothing.yaml", regions="eu=http://e,us=http://u", options=options, tell=told.append
+    )
+    assert await command.give(Verb.DRILL, why="a test") == 2
+    assert told[0] == "$ failsoft failover drill nothing.yaml"
+    assert "nothing.yaml: cannot be read" in " ".join(told[1:])

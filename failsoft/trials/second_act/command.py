@@ -27,32 +27,30 @@ class FailoverCommand:
         runbook: its file.
         regions: where the pipeline finds its models, as MODEL_SERVER_URLS.
         options: that every verb takes.
-        why: kept with the evidence.
         tell: takes what they say.
     """
 
-    def __init__(
-        self, runbook: Path, *, regions: str, options: Sequence[str], why: str, tell: Callable[[str], None]
-    ) -> None:
+    def __init__(self, runbook: Path, *, regions: str, options: Sequence[str], tell: Callable[[str], None]) -> None:
         self._runbook = runbook
         self._environment = os.environ | {"MODEL_SERVER_URLS": regions}
-        self._options = (*options, "--by", OPERATOR, "--why", why)
+        self._options = (*options, "--by", OPERATOR)
         self._tell = tell
 
-    async def give(self, verb: Verb) -> int:
-        """Run a verb to its end and return its exit code."""
+    async def give(self, verb: Verb, *, why: str) -> int:
+        """Run a verb to its end and return its exit code; why is kept with the evidence."""
         self._tell(f"$ failsoft failover {verb} {self._runbook.name}")
-        words = (sys.executable, "-m", "failsoft", "failover", verb, str(self._runbook), *self._options)
+        words = (sys.executable, "-m", "failsoft", "failover", verb, str(self._runbook), *self._options, "--why", why)
         process = await asyncio.create_subprocess_exec(*words, env=self._environment, stdout=PIPE, stderr=STDOUT)
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GIVE_UP_SECONDS):
                     await self._hear(process)
-                    return await process.wait()
+                    await process.wait()
         finally:
             if process.returncode is None:
                 process.kill()
-        return await process.wait()
+            code = await process.wait()
+        return code
 
     async def _hear(self, process: Process) -> None:
         if process.stdout is None:
