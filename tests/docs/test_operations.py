@@ -63,6 +63,19 @@ def test_a_link_to_a_page_or_heading_that_is_not_there_would_have_been_noticed(t
     assert broken_links(page) == ["#two", "gone.md"]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_file_and_every_test_that_a_page_names_is_there(page):
+    """A path of the repository between backticks; ``file.py::test`` names a test in it."""
+    named = re.findall(
+        r"`((?:bench|deploy|docs|failsoft|streams|tests|workers)/[\w/.-]+)(?:::(\w+))?`", page.read_text()
+    )
+    gone = [path for path, _ in named if not (ROOT / path).exists()]
+    gone += [
+        test for path, test in named if test and path not in gone and f"def {test}(" not in (ROOT / path).read_text()
+    ]
+    assert not gone
+
+
 # The commands that pages name.
 
 
