@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+import re
 import signal
 import time
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from failsoft.catalogue import results_topic
@@ -13,7 +15,7 @@ from failsoft.kafka.raw import raw_records
 from failsoft.testing.ensemble import Ensemble
 from tests.acceptance.harness import Cluster, new_cluster
 from tests.acceptance.test_rebalances import commits_ahead
-from tests.faults.fleet import WHOLE, a_fleet, load
+from tests.faults.fleet import WHOLE, Worker, a_fleet, load
 
 pytestmark = [pytest.mark.kafka, pytest.mark.acceptance]
 
@@ -49,6 +51,42 @@ async def test_workers_outlive_a_broker_that_is_killed_and_serve_again_soon_afte
     )
     assert max(back) <= BACK_SECONDS
     assert codes == [0, 0]
+
+
+@pytest.mark.timeout(240)
+async def test_while_the_broker_is_away_a_worker_shows_how_long_its_results_have_waited(tmp_path: Path):
+    """The watchdog's silence does not: what the cluster is to blame for is not counted there."""
+    async with (
+        Ensemble(1) as kafka,
+        new_cluster(kafka.direct) as cluster,
+        a_fleet(cluster, tmp_path, kafka.direct) as fleet,
+    ):
+        worker = await fleet.start()
+        await worker.ready()
+        async with load(cluster, per_second=20, seconds=0.3):
+            await first_result(cluster, since=time.time())
+            await kafka.kill(1)
+            await until_shown(worker, "failsoft_unacknowledged_seconds", above=8.0)
+            assert await shown(worker, 'failsoft_watchdog_silent_seconds{duty="send",stage=""}') < 8.0
+            await kafka.start(1)
+        async with asyncio.timeout(60.0):
+            while set(cluster.sent) - set((await cluster.results())[0]):
+                await asyncio.sleep(0.5)
+
+
+async def until_shown(worker: Worker, series: str, *, above: float) -> None:
+    async with asyncio.timeout(60.0):
+        while await shown(worker, series) <= above:
+            await asyncio.sleep(0.5)
+
+
+async def shown(worker: Worker, series: str) -> float:
+    """What /metrics says of it now."""
+    (address,) = re.findall(r"ready: (\S+/metrics)", worker.log.read_text())
+    async with aiohttp.ClientSession() as session, session.get(address) as response:
+        page = await response.text()
+    (value,) = re.findall(rf"^{re.escape(series)} (\S+)$", page, flags=re.MULTILINE)
+    return float(value)
 
 
 async def first_result(cluster: Cluster, *, since: float) -> float:
