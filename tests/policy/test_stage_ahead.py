@@ -10,7 +10,7 @@ from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.profile import Profile
 from failsoft.policy.rollup import Kind, Place, RollUp
 from failsoft.policy.settings import LaterStage, TierSettings
-from tests.policy.driver import APOLOGY, EPOCH, LARGE, MARGIN, SMALL, Driver, stage
+from tests.policy.driver import APOLOGY, EPOCH, LARGE, MARGIN, SMALL, STANDARD, Driver, stage
 
 SORRY = TierSettings("sorry", 3, limit=None)
 
@@ -26,12 +26,19 @@ def told(
     seconds: float = 1.0,
     ends: Mapping[Outcome, int] | None = None,
     of: str = "interactive",
+    tier: str = "large",
+    is_cut: bool = False,
+    at: float = EPOCH,
 ):
     profile = Profile()
     for _ in range(calls):
-        profile.answers.add(seconds)
+        (profile.cut if is_cut else profile.answers).add(seconds)
     endings = {Kind(of, None, Reason.NONE, outcome): count for outcome, count in (ends or {}).items()}
-    return RollUpSeen(RollUp(stage, endings, {Place(stage, "large", ""): profile} if calls else {}), EPOCH)
+    return RollUpSeen(RollUp(stage, endings, {Place(stage, tier, ""): profile} if calls else {}), at)
+
+
+def state(on: Driver) -> State:
+    return on.machine.handovers["stage:next/interactive"].state
 
 
 def test_a_stage_without_later_ones_reserves_nothing_and_asks_nobody():
@@ -55,6 +62,27 @@ def test_what_was_heard_of_all_later_stages_is_added_up():
     assert on.machine.reserved_seconds == pytest.approx(3.0 + 2 * MARGIN, rel=0.02)
 
 
+def test_a_call_of_a_later_stage_that_was_cut_took_at_least_that_long():
+    on = driver(LaterStage("next"))
+    on.send(told(calls=30, seconds=0.1))
+    on.send(told(calls=30, seconds=3.0, is_cut=True))
+    assert on.machine.reserved_seconds == pytest.approx(3.0 + MARGIN, rel=0.02)
+
+
+def test_what_other_workers_told_of_other_tiers_counts_on():
+    on = driver(LaterStage("next"))
+    on.send(told(calls=30, seconds=1.0))
+    on.send(told(calls=30, seconds=0.1, tier="small"))
+    assert on.machine.reserved_seconds == pytest.approx(1.0 + MARGIN, rel=0.02)
+
+
+def test_what_was_told_is_as_old_as_the_broker_says():
+    on = driver(LaterStage("next"))
+    on.send(told(calls=30, seconds=1.0))
+    on.send(told(calls=30, seconds=0.1, at=EPOCH + 400.0))
+    assert on.machine.reserved_seconds == pytest.approx(0.1 + MARGIN, rel=0.02)
+
+
 def test_before_five_calls_were_heard_of_the_authors_word_holds_and_without_one_nothing_is_reserved():
     assert driver(LaterStage("next")).machine.reserved_seconds == pytest.approx(MARGIN)
     on = driver(LaterStage("next", expected_seconds=1.0))
@@ -63,6 +91,29 @@ def test_before_five_calls_were_heard_of_the_authors_word_holds_and_without_one_
     assert on.machine.reserved_seconds == pytest.approx(2.28 + MARGIN, abs=0.01)
     on.send(told(calls=1, seconds=0.1))
     assert on.machine.reserved_seconds == pytest.approx(0.1 + MARGIN, rel=0.02)
+
+
+def test_where_time_is_short_all_stages_give_way_alike_by_what_they_usually_take():
+    on = driver()
+    on.send(told(calls=30, seconds=1.0))
+    (call,) = on.calls[on.arrive(budget=1.2)]
+    own, later = on.machine._endpoints[0].latency.speed(now=on.now).q95, on.machine.reserved_seconds
+    assert call.window_ends_at - on.now + MARGIN == pytest.approx(1.2 * own / (own + later))
+
+
+def test_of_what_later_stages_took_all_but_a_twentieth_fits():
+    on = driver(LaterStage("next"))
+    on.send(told(calls=90, seconds=0.1))
+    on.send(told(calls=10, seconds=2.0))
+    assert on.machine.reserved_seconds == pytest.approx(2.0 + MARGIN, rel=0.02)
+
+
+def test_who_wants_a_better_level_than_its_class_waits_no_longer_for_it_because_of_a_later_stage():
+    on = driver(classes=(STANDARD,))
+    on.send(told(calls=30, seconds=1.0))
+    on.arrive("standard", budget=600.0)
+    waits = on.arrive("standard", budget=600.0, floor=1)
+    assert on.wait_for_end(waits, at_most=30.1).outcome is Outcome.UNAVAILABLE
 
 
 @pytest.mark.parametrize("tiers", [(LARGE,), (LARGE, SMALL), (LARGE, SMALL, APOLOGY)])
@@ -77,7 +128,9 @@ def test_nobody_is_given_up_because_of_a_reserve_alone(tiers, budget, later_seco
 def test_who_accepts_the_full_tier_only_is_called_there_however_slow_later_stages_are():
     on = driver()
     on.send(told(calls=30, seconds=10.0))
-    assert on.calls[on.arrive(budget=2.0, floor=1)][0].tier == "large"
+    (call,) = on.calls[on.arrive(budget=2.0, floor=1)]
+    assert call.tier == "large"
+    assert call.window_ends_at - on.now >= on.machine._endpoints[0].latency.speed(now=on.now).q95
 
 
 @pytest.mark.parametrize(("later", "left"), [((), 2_000), ((LaterStage("next"),), 0)])
@@ -139,13 +192,30 @@ def test_what_was_handed_on_and_never_heard_of_stops_it_and_what_ended_here_does
     expired = on.arrive(budget=1.0, age=5.0)
     assert on.publishes[expired][0].ending.outcome is Outcome.EXPIRED
     on.now += 60.0
+    on.send(told("answer", ends={Outcome.OK: 1}))
     first = on.arrive(budget=2.0)
     assert on.calls[first]
     on.finish(first)
     on.now += 10.0
     assert on.calls[on.arrive(budget=2.0)]
+    assert state(on) is State.CLOSED, "nobody at all was heard since"
     on.send(told("answer", ends={Outcome.OK: 1}))
-    assert not on.calls[on.arrive(budget=2.0)]
+    (publish,) = on.publishes[on.arrive(budget=2.0)]
+    assert publish.ending.reason is Reason.BREAKER_OPEN
+
+
+def test_what_was_answered_for_the_next_stage_was_not_handed_on():
+    on = driver()
+    on.send(told(ends={Outcome.FAILED: 20}))
+    on.now += 5.1
+    begun = [on.arrive(budget=60.0) for _ in range(5)]
+    answered = on.arrive(budget=2.0)
+    assert on.publishes[answered][0].ending.stage == "next"
+    on.now += 10.0
+    on.send(told("answer", ends={Outcome.OK: 1}))
+    on.arrive(budget=60.0)
+    assert state(on) is State.HALF_OPEN
+    assert not any(on.publishes[record] for record in begun)
 
 
 def test_half_open_a_few_begin_and_their_good_ends_let_all_begin():

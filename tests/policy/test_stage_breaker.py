@@ -115,6 +115,16 @@ def test_each_opening_in_a_row_lasts_longer_and_the_first_after_a_recovery_does_
     assert found.allows(now=128.1)
 
 
+def test_workers_do_not_all_begin_again_at_once():
+    waits = []
+    for name in "abcdefghij":
+        found = StageBreaker(random=EvenJitter(name))
+        found.heard({Outcome.FAILED: 20}, now=100.0)
+        waits.append(found.word.open_seconds)
+    assert len(set(waits)) == 10
+    assert all(2.5 <= wait <= 5.0 for wait in waits)
+
+
 def test_each_time_it_is_half_open_five_are_let_through_at_once():
     found = half_opened()
     assert [found.allows(now=110.0) for _ in range(5)] == [True] * 4 + [False]
