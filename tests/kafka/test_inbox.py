@@ -3,7 +3,7 @@
 import asyncio
 import time
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -14,6 +14,7 @@ from aiokafka.record.util import calc_crc32c
 
 from failsoft.kafka import private
 from failsoft.kafka.connection import Connection
+from failsoft.kafka.fetcher import HAND_OVER_RECORDS
 from failsoft.kafka.inbox import Inbox
 from failsoft.policy.errors import ConfigurationError, EnvironmentFailure
 from failsoft.policy.request import Partition
@@ -79,6 +80,33 @@ async def test_a_flood_of_batch_does_not_delay_interactive(new_stage, outbox):
     assert len(listener.taken) == 11
     await until(lambda: listener.backlogs["batch"][0] == 2_990)
     assert listener.backlogs["batch"][1] > 0
+
+
+async def test_a_backlog_is_handed_over_in_parts_between_which_the_loop_does_what_else_is_due(new_stage, outbox):
+    """Else the first calls would seem to take as long as it takes to read all there is room for."""
+    turns = 0
+
+    class Counting(Listener):
+        batches: ClassVar[list[tuple[int, int]]] = []
+
+        def records(self, batch):
+            super().records(batch)
+            self.batches.append((turns, len(batch)))
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    stage, listener = await new_stage(1), Counting()
+    await asyncio.gather(*(outbox.send(stage.topics["batch"], key=None, value=b"x") for _ in range(500)))
+    counting = asyncio.create_task(count_turns())
+    await stage.join(listener)
+    await until(lambda: len(listener.taken) == 500)
+    counting.cancel()
+    assert max(size for _, size in listener.batches) <= HAND_OVER_RECORDS
+    assert len({turn for turn, _ in listener.batches}) == len(listener.batches)
 
 
 async def test_the_age_of_a_backlog_is_that_of_its_own_and_not_of_what_was_taken_before(new_stage, outbox):
