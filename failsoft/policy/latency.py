@@ -140,8 +140,11 @@ class LatencyWindow:
         samples = int(everything.count)
         _fill_up(answers, self._prior.answers, self._prior.samples)
         _fill_up(everything, self._prior.everything, self._prior.samples)
-        q50, q70, q90, q95 = everything.quantiles((0.5, 0.7, 0.9, 0.95))
-        (q99,) = answers.quantiles((0.99,))
+        if everything == answers:  # nothing was cut
+            q50, q70, q90, q95, q99 = answers.quantiles((0.5, 0.7, 0.9, 0.95, 0.99))
+        else:
+            q50, q70, q90, q95 = everything.quantiles((0.5, 0.7, 0.9, 0.95))
+            (q99,) = answers.quantiles((0.99,))
         return Speed(answers.mean(), q50, q70, q90, q95, q99, samples)
 
 

@@ -6,7 +6,7 @@ decision. What becomes of records, results and offsets is its owner's business: 
 simulated one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, assert_never
 
@@ -102,6 +102,7 @@ class Shell:
         """How this worker sees every endpoint, where a fault lies on its way there."""
         self.bodies = Bodies()
         self.in_flight = dict.fromkeys(models, 0)
+        self._places = _places(models)
         self.is_alive = True
         self.resumes_at = 0.0
         """Until then the process stands still: a stopped container, a long pause of the host."""
@@ -166,15 +167,11 @@ class Shell:
 
     def in_flight_of(self, tier: str) -> int:
         """How many calls of a tier it has in flight, in all regions."""
-        return sum(count for name, count in self.in_flight.items() if name.partition("@")[0] == tier)
+        return sum(self.in_flight[name] for name, _ in self._places[tier])
 
     def is_full(self, tier: str) -> bool:
         """Whether it has a call in flight for each of its permits of a tier, in one of the regions where that stands."""
-        return any(
-            count >= self.machine.permits_of(tier, name.partition("@")[2] or None)
-            for name, count in self.in_flight.items()
-            if name.partition("@")[0] == tier
-        )
+        return any(self.in_flight[name] >= self.machine.permits_of(tier, region) for name, region in self._places[tier])
 
     def _name(self, action: StartCall) -> str:
         """Which model a call goes to; a world may have one for all regions of a tier."""
@@ -253,3 +250,12 @@ class Shell:
         if self._wakes_at == at:
             self._wakes_at = None
             self.feed(Tick())
+
+
+def _places(models: Iterable[str]) -> Mapping[str, Sequence[tuple[str, str | None]]]:
+    """Tier -> the models behind it, each with its region; None: it stands for all of them."""
+    found: dict[str, list[tuple[str, str | None]]] = {}
+    for name in models:
+        tier, _, region = name.partition("@")
+        found.setdefault(tier, []).append((name, region or None))
+    return found
