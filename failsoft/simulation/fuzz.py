@@ -26,9 +26,9 @@ from failsoft.simulation.workload import ClassLoad, Contents, Phase
 if TYPE_CHECKING:
     from random import Random
 
-REQUESTS = (200, 450, 1_060, 1_060, 1_060)
+REQUESTS = (60, 150, 300, 1_060, 1_060, 1_060, 1_060)
 """More than half of the worlds have a thousand; the small ones, cheaper, are for faults that need none of them."""
-SECONDS = (10.0, 15.0, 25.0)
+SECONDS = (8.0, 12.0, 18.0)
 """The time of arrivals and faults: longer than the shortest session timeout, so that dead workers are dropped within it."""
 LOADS = (0.4, 0.8, 1.2, 3.0)
 """Calls that are asked for over calls that the full model can serve, at its median."""
