@@ -171,6 +171,11 @@ def test_what_the_origin_answered_in_the_drill_is_known_when_it_is_needed():
     assert executed(world).answers == (("1", "digest"),)
 
 
+def test_of_what_the_origin_answered_the_latest_is_kept_and_what_it_answers_no_more_too():
+    run = World().drilled().remembering({"1": "old", "2": "old"}).remembering({"1": "new"})
+    assert dict(run.answers) == {"1": "new", "2": "old"}
+
+
 def test_whoever_takes_over_says_the_route_again_under_his_own_epoch():
     """The other command may have said more than it has written down, and only a word of a higher epoch ends that."""
     world = next(world for moment in range(100) if (world := left_at(moment)).held.phase is Phase.VERIFY)
@@ -178,6 +183,20 @@ def test_whoever_takes_over_says_the_route_again_under_his_own_epoch():
     run = world.run(world.operator(by="bob").resume())
     assert (world.book.routes[said].share, world.book.routes[said].epoch) == (held.route.share, run.epoch)
     assert run.epoch == held.epoch + 1
+
+
+def test_whoever_takes_over_before_anything_has_moved_looks_first():
+    world = next(world for moment in range(100) if (world := left_at(moment)).held.phase is Phase.BEFORE)
+    world.figures = [SICK]
+    said = len(world.book.routes)
+    assert world.run(world.operator(by="bob").resume()).verdict is Verdict.FAILED
+    assert [route.share for route in world.book.routes[said:]] == [0.0]
+
+
+def test_who_takes_a_run_back_without_a_word_leaves_the_reason_of_who_began_it():
+    world = World()
+    world.run(world.operator().begin(Kind.EXECUTE, why="eu burns", is_forced=True))
+    assert world.run(world.operator(by="bob").rollback()).why == "eu burns"
 
 
 def left_at(moment: int) -> World:

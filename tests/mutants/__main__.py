@@ -12,11 +12,12 @@ import typer
 from failsoft.policy.errors import ConfigurationError
 from tests.mutants.contexts import CONTEXTS
 from tests.mutants.failovers import FAILOVERS
+from tests.mutants.fleets import FLEETS
 from tests.mutants.policies import POLICIES
 from tests.mutants.shells import SHELLS
 from tests.mutants.trial import trial
 
-ALL = (*POLICIES, *CONTEXTS, *SHELLS, *FAILOVERS)
+ALL = (*POLICIES, *FLEETS, *CONTEXTS, *SHELLS, *FAILOVERS)
 _NAME_WIDTH = max(len(mutant.name) for mutant in ALL)
 
 

@@ -512,35 +512,4 @@ _SHARING = (
     ),
 )
 
-_FLEET = (
-    Mutant(
-        "counts a roll-up again that the ledger holds",
-        "failsoft/policy/degradation.py",
-        "if offset > known.through:",
-        "if True:",
-        ("tests/policy/test_degradation.py",),
-    ),
-    Mutant(
-        "takes what a writer that was frozen has written last for the furthest",
-        "failsoft/policy/degradation.py",
-        "if count.through > self._cells.get(cell, NOTHING).through:",
-        "if True:",
-        ("tests/policy/test_degradation.py",),
-    ),
-    Mutant(
-        "lets the fleet's calls outweigh those that a worker made itself",
-        "failsoft/policy/latency.py",
-        "min(everything.count, ENOUGH_SAMPLES)",
-        "everything.count",
-        ("tests/policy/test_latency.py::test_thirty_own_calls_outvote_the_fleet_however_many_calls_it_speaks_of",),
-    ),
-    Mutant(
-        "hears what the fleet has measured, and starts without it",
-        "failsoft/policy/stage/machine.py",
-        "                endpoint.latency_seen(event.profile)\n",
-        "                pass\n",
-        (f"{STAGE}::test_a_worker_that_has_just_started_chooses_as_one_that_has_measured_from_its_first_request_on",),
-    ),
-)
-
-POLICIES = (*_OFFSETS, *_DEADLINES, *_TIERS, *_LATENCY, *_BREAKER, *_RETRIES, *_PERMITS, *_SHARING, *_FLEET)
+POLICIES = (*_OFFSETS, *_DEADLINES, *_TIERS, *_LATENCY, *_BREAKER, *_RETRIES, *_PERMITS, *_SHARING)

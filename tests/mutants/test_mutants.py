@@ -8,12 +8,13 @@ import pytest
 from failsoft.policy.errors import ConfigurationError
 from tests.mutants.contexts import CONTEXTS
 from tests.mutants.failovers import FAILOVERS
+from tests.mutants.fleets import FLEETS
 from tests.mutants.mutant import Mutant
 from tests.mutants.policies import POLICIES
 from tests.mutants.shells import SHELLS
 from tests.mutants.trial import ROOT, trial
 
-ALL = (*POLICIES, *CONTEXTS, *SHELLS, *FAILOVERS)
+ALL = (*POLICIES, *FLEETS, *CONTEXTS, *SHELLS, *FAILOVERS)
 CAUGHT = Mutant(
     "has a short hour",
     "failsoft/policy/durations.py",
