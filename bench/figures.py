@@ -112,7 +112,7 @@ def station(case: Case) -> Station:
         LARGE_SLOTS,
         LARGE_SECONDS,
         SIGMA,
-        down=span if faults.hang else (0.0, 0.0),
+        down=span if faults.hang or faults.outage else (0.0, 0.0),
         widened=span,
         widened_sigma=widened(SIGMA, faults.widen),
         slowed=span,
