@@ -30,6 +30,11 @@ flight, or the endpoint is wanted and not closed; every 10 s while it is wanted;
 forget the dead. News that was not heard back is said again, once a second. Workers that are well speak once a second too while
 another fails half of its calls: else only those in trouble would be heard in time, and the pool would be biased.
 
+**Many.** What was said more than 30 s ago is not looked at again, so the dead of a day cost nothing but memory. The word of a
+live worker counts at once up to 100 of them; beyond that the counts are added up again after half a millisecond for each that
+there is more, and at the latest after a second: added up at each word, 500 live workers made a request twelve times as dear. An
+opening is heard at once, however many there are.
+
 **Age.** Registers carry durations. One that is read back at start is as old as the broker's timestamp says, and its opening is
 taken to be over at most by its own wait; a caller that does not trust its clock gives no age, and stays open longer.
 """
@@ -52,6 +57,10 @@ REFRESH_SECONDS = 3600.0
 """The topic deletes what is older than a day."""
 FORGET_SECONDS = 86_400.0
 """As the topic deletes what is older, so a worker that runs for weeks does not keep all that ever were."""
+PROMPT_WORKERS = 100
+"""Live ones of whom each word counts at once: adding up takes a tenth of a millisecond then."""
+PAUSE_SECONDS = 5e-4
+"""For each live worker beyond, between two times of adding up, which takes .003 ms for each."""
 TURN_SECONDS_MIN = 5.0
 """Far above the delay of a register, so that a live prober is always heard before the next turn."""
 SILENT_WAITS = 10.0
@@ -98,6 +107,10 @@ class BreakerBoard:
     def __init__(self, breaker: str, process: str) -> None:
         self._breaker, self._process = breaker, process
         self._others: dict[str, _Heard] = {}
+        """The last word of each worker, as long as the topic keeps it."""
+        self._alive: dict[str, _Heard] = {}
+        """Those of them that were written in the last 30 s, and some that have just grown older."""
+        self._forgets_at = -math.inf
         self._word = NEVER_OPENED
         self._heard_at = -math.inf
         self._own = NEVER_OPENED
@@ -109,7 +122,7 @@ class BreakerBoard:
         self._said_at = -math.inf
         self._pooled = _Pooled()
         self._rank = 0
-        self._fresh_until = -math.inf
+        self._refreshed_at = self._fresh_until = -math.inf
 
     # What is heard
 
@@ -124,19 +137,21 @@ class BreakerBoard:
         """
         age = max(0.0, age_seconds)
         self._heard_at = now
+        if register.word.order > self._word.order:
+            self._fresh_until = -math.inf
         self._word = self._word.join(register.word)
         self._note_epoch(register.word, age + register.since_seconds, now)
         if process == self._process:
             return
-        self._others[process] = _Heard(register, now - age)
-        self._fresh_until = -math.inf
+        self._note(process, _Heard(register, now - age), now)
         if register.probes and register.word.epoch == self._epoch:
             self._prober, self._progress_at = process, now - age
 
     def removed(self, process: str) -> None:
         """A register was deleted. What it said still holds."""
         self._others.pop(process, None)
-        self._fresh_until = -math.inf
+        if self._alive.pop(process, None) is not None:
+            self._age_counts()
 
     def may_remove(self, process: str, *, now: float) -> bool:
         """Whether a register may be deleted: nobody speaks there any more, and a live one knows as much.
@@ -184,9 +199,8 @@ class BreakerBoard:
         The counts are those of this epoch, and one that is not closed has none. The rank is by how many live workers come before
         this one in the line, but for the last prober.
         """
+        self._forget(now)
         live = self._live(now)
-        if len(live) < len(self._others):
-            self._others = {name: who for name, who in self._others.items() if now - who.written_at < FORGET_SECONDS}
         self._pooled = _Pooled.of(
             still_counting(heard.register.buckets, age_seconds=now - heard.written_at)
             for heard in live.values()
@@ -196,7 +210,27 @@ class BreakerBoard:
             mine, since = self._weight(self._process), self._heard_at - IN_LINE_SECONDS
             before = (name for name, heard in live.items() if heard.written_at >= since and self._weight(name) > mine)
             self._rank = sum(name != self._prober for name in before)
-        self._fresh_until = now + ANNOUNCE_SECONDS
+        self._refreshed_at, self._fresh_until = now, now + ANNOUNCE_SECONDS
+
+    def _note(self, process: str, heard: _Heard, now: float) -> None:
+        """Take a word in. One of the dead changes nothing that is added up."""
+        self._others[process] = heard
+        if now - heard.written_at < LIVE_SECONDS:
+            self._alive[process] = heard
+            self._age_counts()
+        elif self._alive.pop(process, None) is not None:
+            self._age_counts()
+
+    def _age_counts(self) -> None:
+        """What is added up is old: at once, or soon where that takes long."""
+        pause = max(0, len(self._alive) - PROMPT_WORKERS) * PAUSE_SECONDS
+        self._fresh_until = min(self._fresh_until, self._refreshed_at + pause)
+
+    def _forget(self, now: float) -> None:
+        """Let go of words that the topic has let go of. Looks at all of them, so now and then only."""
+        if now >= self._forgets_at:
+            self._forgets_at = now + LIVE_SECONDS
+            self._others = {name: who for name, who in self._others.items() if now - who.written_at < FORGET_SECONDS}
 
     def _pool(self, own: Counts, now: float) -> Pool:
         others = self._pooled
@@ -218,7 +252,8 @@ class BreakerBoard:
         return hashlib.blake2b(name.encode(), digest_size=8).digest()
 
     def _live(self, now: float) -> dict[str, _Heard]:
-        return {name: heard for name, heard in self._others.items() if now - heard.written_at < LIVE_SECONDS}
+        self._alive = {name: heard for name, heard in self._alive.items() if now - heard.written_at < LIVE_SECONDS}
+        return self._alive
 
     def _is_heard(self, now: float) -> bool:
         return now - self._heard_at < LIVE_SECONDS

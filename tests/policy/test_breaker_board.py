@@ -1,6 +1,7 @@
 """One worker's board; what it does for a whole fleet: test_breaker_fleet.py."""
 
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from failsoft.policy.breaker_board import (
     FORGET_SECONDS,
     HEARTBEAT_SECONDS,
     LIVE_SECONDS,
+    PROMPT_WORKERS,
     REFRESH_SECONDS,
     TURN_SECONDS_MIN,
     BreakerBoard,
@@ -66,6 +68,53 @@ def test_news_counts_from_when_it_is_heard_on():
     view(found)
     found.seen("a", counted(12, 6), now=NOW + 0.1)
     assert view(found, now=NOW + 0.1).pool.total == Counts(12, failed=6)
+
+
+def fleet(count: int) -> BreakerBoard:
+    """A board that has heard so many others, and has added them up."""
+    found = board(*((f"other {number}", counted(1)) for number in range(count)))
+    view(found)
+    return found
+
+
+def test_a_hundred_are_heard_at_once_and_of_more_the_news_within_a_second():
+    news, soon = counted(5, 5), NOW + 0.01
+    few, many = fleet(PROMPT_WORKERS), fleet(5_000)
+    for found in (few, many):
+        found.seen("other 1", news, now=soon)
+    assert view(few, now=soon).pool.total.failed == 5
+    assert view(many, now=soon).pool.total.failed == 0
+    assert view(many, now=NOW + ANNOUNCE_SECONDS).pool.total.failed == 5
+    assert view(fleet(50_000), now=NOW + ANNOUNCE_SECONDS).pool.total.calls == 50_000
+
+
+def test_an_opening_is_heard_at_once_however_many_there_are():
+    found = fleet(5_000)
+    found.seen("other 1", counted(0, word=OPEN), now=NOW + 0.01)
+    seen = view(found, now=NOW + 0.01)
+    assert seen.word == OPEN
+    assert seen.pool.total == NO_CALLS, "what came before an opening says nothing about what comes after"
+
+
+def test_those_that_died_in_the_last_day_are_not_looked_at_again():
+    """A start reads them one by one: each that was added up anew made 10,000 of them take seconds."""
+    added_up = 0
+
+    class Counting(BreakerBoard):
+        def _refresh(self, *args: Any) -> None:
+            nonlocal added_up
+            added_up += 1
+            super()._refresh(*args)
+
+    found = Counting("large|eu", "me")
+    for number in range(1_000):
+        found.seen(f"dead {number}", counted(3, 3), age_seconds=LIVE_SECONDS + number, now=NOW)
+        assert view(found).pool.total == NO_CALLS
+    assert added_up == 1
+    found.seen("dead 7", counted(2, 1), now=NOW)
+    assert view(found).pool.total == Counts(2, failed=1)
+    found.seen("dead 7", counted(2, 1), age_seconds=LIVE_SECONDS, now=NOW)
+    assert view(found).pool.total == NO_CALLS
 
 
 def test_slow_calls_are_trouble_too():
@@ -386,5 +435,5 @@ def test_who_was_not_heard_for_a_day_is_forgotten_and_what_it_said_still_holds()
     found = board(("a", Register(OPEN)))
     view(found, OPEN, now=NOW + FORGET_SECONDS - 1)
     assert "a" in found._others
-    assert view(found, OPEN, now=NOW + FORGET_SECONDS).word == OPEN
+    assert view(found, OPEN, now=NOW + FORGET_SECONDS + LIVE_SECONDS).word == OPEN
     assert "a" not in found._others
