@@ -64,12 +64,11 @@ def demo(
 ) -> None:
     """Show what is promised, in two acts, and account for every request.
 
-    First: handwritten digits are read while the large model drowns, slows down and hangs and a worker is killed. Second:
-    questions are answered from documents while retrieval silently returns nothing, then while a region fails and is left along
-    a runbook.
+    First: digits are read while a model drowns, slows down and hangs and a worker is killed.
 
-    Exits 0 when no accepted request was lost, no result seen twice and none came unasked, and the second act has shown all that
-    it should; else 1.
+    Second: questions are answered while retrieval silently finds nothing, then while a region fails and is left.
+
+    Exits 0 when nothing was lost, seen twice or came unasked, and the second act has shown all that it must; else 1.
     """
     started_at = time.time()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # an orderly end as with Ctrl-C: workers and broker stop

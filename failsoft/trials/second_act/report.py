@@ -22,7 +22,7 @@ def act_table(shown: SecondAct) -> Table:
     for name in (HOME, AWAY, "p99 s"):
         table.add_column(name, justify="right")
     for each in shown.scenes:
-        table.add_row(each.scene.name, *_cells(each), end_section=True)
+        table.add_row(each.scene.name, *_cells(each))
     return table
 
 
