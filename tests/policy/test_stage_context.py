@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from failsoft.policy.answers import AnswersConfig
+from failsoft.policy.breaker_control import Control, Force
 from failsoft.policy.context import Completeness, Found
 from failsoft.policy.errors import ConfigurationError
-from failsoft.policy.events import RouteSeen, Verdict
+from failsoft.policy.events import ControlSeen, RouteSeen, Verdict
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.routing import Route
-from failsoft.policy.settings import StageSettings, TierSettings
+from failsoft.policy.settings import LaterStage, StageSettings, TierSettings
 from tests.policy.driver import APOLOGY, CLASSES, EPOCH, Driver, stage
 
 LARGE = TierSettings("large", 1, limit=1, expected_seconds=0.2, needs=frozenset({"documents"}))
@@ -151,6 +152,29 @@ def test_a_part_that_becomes_too_old_while_its_request_waits_is_no_ground_for_le
     driver.finish(waits)
     assert (driver.ending(waits).tier, driver.ending(waits).level) == ("large", 2)
     assert driver.ending(waits).reason is Reason.CONTEXT_INCOMPLETE
+
+
+def test_an_answer_that_comes_late_to_a_part_that_is_too_old_by_then_is_none_to_who_accepts_level_1_only():
+    driver = Driver(settings())
+    until = driver.now + 1.0
+    shared = [driver.arrive("batch", floor=floor, key="k", context=whole(until=until)) for floor in (1, 1)]
+    driver.now = until + 0.001  # the worker stood still: it hears of the answer first, and then of the time
+    driver.finish(shared[0])
+    for record in shared:
+        ending = driver.ending(record)
+        assert (ending.outcome, ending.reason) == (Outcome.UNAVAILABLE, Reason.CONTEXT_INCOMPLETE)
+        assert (ending.tier, ending.level, ending.executions) == (None, None, 1)
+
+
+def test_what_the_next_stage_would_answer_at_once_is_not_level_1_to_less_than_the_whole_context():
+    canned = TierSettings("canned", 1, limit=None)
+    driver = Driver(settings(later=(LaterStage("next", at_once=canned),)))
+    driver.send(ControlSeen("stage:next", Control(Force.OPEN, EPOCH)))
+    ended = [
+        driver.ending(driver.arrive(floor=floor, context=given))
+        for floor, given in ((None, context()), (None, NO_QUESTION), (1, NO_QUESTION))
+    ]
+    assert [(ending.tier, ending.level) for ending in ended] == [("canned", 1), ("canned", 2), (None, None)]
 
 
 def whole(*, until: float) -> Completeness:

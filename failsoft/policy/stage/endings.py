@@ -8,7 +8,7 @@
                                      unavailable    nothing was called, or only tiers below the floor are left; if its context
                                                     is why, the reason says so
                                      failed         what was called has failed
-
+    its context is too old by then   unavailable, where level 1 only is accepted
     the next stage is stopped        what that one answers at once, where the floor allows it; else unavailable
 
 An end is decided once (:meth:`Work.end`), as a value; the shell publishes it, and the record is done when the broker has it.
@@ -42,8 +42,10 @@ class Endings:
     def served(
         self, work: Work, errand: Errand, tier: TierSettings, *, call_id: int | None = None, now: float
     ) -> Publish:
-        """A tier has answered."""
+        """A tier has answered; where that was late, the context may have become too old for who accepts level 1 only."""
         level = work.request.level(tier.level, now=now)
+        if level > work.request.floor:
+            return self.end(work, Outcome.UNAVAILABLE, Reason.CONTEXT_INCOMPLETE, now=now)
         reason = errand.reason if level > self._wanted_level else Reason.NONE
         if level > tier.level and reason is Reason.NONE:
             reason = Reason.CONTEXT_INCOMPLETE  # it has aged while it waited
@@ -81,11 +83,10 @@ class Endings:
         """The next stage takes nobody now."""
         later = self._ahead.next
         tier = None if later is None else later.at_once
-        if later is None or tier is None or tier.level > work.request.floor:
+        level = None if tier is None else work.request.level(tier.level, now=now)
+        if later is None or tier is None or level is None or level > work.request.floor:
             return self.end(work, Outcome.UNAVAILABLE, Reason.BREAKER_OPEN, now=now)
-        return self.end(
-            work, Outcome.OK, Reason.BREAKER_OPEN, tier=tier.name, level=tier.level, stage=later.name, now=now
-        )
+        return self.end(work, Outcome.OK, Reason.BREAKER_OPEN, tier=tier.name, level=level, stage=later.name, now=now)
 
     def end(
         self,
