@@ -1,6 +1,7 @@
 """`failsoft worker`: run stages of a pipeline until a signal comes."""
 
 import asyncio
+import gc
 import os
 import sys
 from pathlib import Path
@@ -59,10 +60,20 @@ def worker(
                 catalogue=known,
                 connection=Connection.from_environment(bootstrap),
                 settings=settings,
-                on_ready=lambda address: print(f"ready: {address}/metrics and {address}/health", flush=True),
+                on_ready=_ready,
             )
         )
     _leave(Exit.OK if is_drained else Exit.DRAINED_INCOMPLETELY)
+
+
+def _ready(address: str) -> None:
+    """Say so, and leave what starting has made out of garbage collection: nearly all of it stays until the end.
+
+    A full collection would look at it every time: 96,000 objects, 54 ms in which no request moves.
+    """
+    gc.collect()
+    gc.freeze()
+    print(f"ready: {address}/metrics and {address}/health", flush=True)
 
 
 def _leave(code: Exit) -> NoReturn:

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.metadata import version
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, Metric
@@ -42,6 +43,14 @@ class Counted(Collector):
     def collect(self) -> Iterable[Metric]:
         """Read it."""
         yield CounterMetricFamily(self._name, self._documentation, value=self.read())
+
+
+class _Ends(NamedTuple):
+    """Where one kind of end is counted."""
+
+    counters: list[Counter]
+    queue_seconds: Histogram
+    slack_seconds: Histogram
 
 
 class Metrics:
@@ -123,6 +132,9 @@ class Metrics:
             registry=r,
         )
         self._conditions, self._gates = Conditions(), Gates()
+        self._ends: dict[tuple[object, ...], _Ends] = {}
+        self._calls: dict[tuple[str, str, Verdict], tuple[Counter, Histogram]] = {}
+        """Series that were counted in before: to find them by their labels takes longer than to count."""
         r.register(self._conditions)
         r.register(self._gates)
 
@@ -185,13 +197,37 @@ class Metrics:
 
     def ended(self, stage: str, request_class: ClassName, ending: Ending) -> None:
         """Count the end of one request, once, when its result is acknowledged."""
+        key = (stage, request_class, ending.outcome, ending.reason, ending.tier, ending.level)
+        ends = self._ends.get(key)
+        if ends is None:
+            ends = self._ends[key] = self._ends_of(stage, request_class, ending)
+        for counter in ends.counters:
+            counter.inc()
+        ends.queue_seconds.observe(ending.queue_seconds)
+        ends.slack_seconds.observe(ending.slack_seconds)
+
+    def _ends_of(self, stage: str, request_class: ClassName, ending: Ending) -> "_Ends":
         where = (stage, request_class)
-        self.requests.labels(*where, ending.outcome.value).inc()
-        self.reasons.labels(*where, ending.reason.value).inc()
-        self.queue_seconds.labels(*where).observe(ending.queue_seconds)
-        self.slack_seconds.labels(*where).observe(ending.slack_seconds)
+        counters = [
+            self.requests.labels(*where, ending.outcome.value),
+            self.reasons.labels(*where, ending.reason.value),
+        ]
         if ending.tier is not None:
-            self.served.labels(*where, ending.tier, str(ending.level)).inc()
+            counters.append(self.served.labels(*where, ending.tier, str(ending.level)))
+        return _Ends(counters, self.queue_seconds.labels(*where), self.slack_seconds.labels(*where))
+
+    def called(self, stage: str, tier: str, verdict: Verdict, seconds: float) -> None:
+        """Count the end of one call."""
+        key = (stage, tier, verdict)
+        found = self._calls.get(key)
+        if found is None:
+            found = self._calls[key] = (
+                self.calls.labels(stage, tier, verdict.value),
+                self.call_seconds.labels(stage, tier),
+            )
+        counter, duration = found
+        counter.inc()
+        duration.observe(seconds)
 
 
 def _waiting(machine: StageMachine, request_class: ClassName) -> float:

@@ -427,8 +427,7 @@ class StageRunner:
     def _call_ended(self, event: CallFinished | SlotFreed) -> None:
         if isinstance(event, CallFinished):
             tier, started_at = self._started.pop(event.call_id)
-            self._metrics.calls.labels(self.stage.name, tier, event.verdict.value).inc()
-            self._metrics.call_seconds.labels(self.stage.name, tier).observe(self._clock.monotonic() - started_at)
+            self._metrics.called(self.stage.name, tier, event.verdict, self._clock.monotonic() - started_at)
         self.feed(event)
 
     def _commit_soon(self, marks: Marks) -> None:
