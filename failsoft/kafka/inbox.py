@@ -80,6 +80,7 @@ class Inbox:
                 taker=listener,
                 wall_clock=wall_clock,
                 stall_seconds=stall_seconds,
+                classes=len(topics),
                 on_deleted=partial(on_deleted, name),
                 on_made_anew=partial(self._begin_anew, name),
             )
