@@ -167,6 +167,8 @@ def passed_on(headers: ForeignHeaders, names: Collection[str]) -> Headers:
     for name, value in headers:
         if name in names:
             found.setdefault(name, []).append(value)
+    if not found:  # as in most records
+        return ()
     return tuple(
         (name, values[0])
         for name, values in found.items()

@@ -180,9 +180,8 @@ def encode_result(
         "ce_trail": encode_trail(envelope.trail),
     }
     headers = encode_attributes(said)
-    Attributes(headers).text(
-        "ce_region"
-    )  # the one that authors choose: a result that no reader takes is seen by nobody
+    if region is not None:  # the one that authors choose: a result that no reader takes is seen by nobody
+        Attributes([("ce_region", region.encode())]).text("ce_region")
     value = encode_output(OutputLine(id_, custom_id, status, request.id, answer))
     return Record(id_.encode(), value, [*headers, *envelope.trace, *envelope.correlation])
 
