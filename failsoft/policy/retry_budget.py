@@ -13,6 +13,7 @@ Why these figures. Ratio .1: through three layers 1.33-fold at worst, and still 
 gets its retry (Finagle and Envoy allow .2 at *one* layer; gRPC's throttle stops at 10 % failures). While the latency widens
 a backend is losing capacity, and a retry is the last that it needs: .02. At most 3 executions of a request, whatever the
 budget; a redelivered one has 2 left. The first call of a lower tier is no retry: the tiers are finite, and each is tried once.
+A call of a tier that has failed the request in another region, which its route has left, is a retry.
 
 Counted in thousandths, as Finagle does, so that ten deposits of .1 are one token. Source: Finagle's ``RetryBudget``;
 research/algorithms.md §6.

@@ -21,6 +21,20 @@ FAILOVERS = (
         (f"{REGIONS}::test_who_waits_goes_where_the_route_leads_now",),
     ),
     Mutant(
+        "calls nobody again where his route leads now",
+        "failsoft/policy/stage/columns.py",
+        "            column.turn_back(errand, now=now)\n",
+        "",
+        (f"{REGIONS}::test_whom_a_region_has_failed_is_called_where_the_route_leads_now",),
+    ),
+    Mutant(
+        "calls those again whom their tiers have failed before",
+        "failsoft/policy/stage/machine.py",
+        "errand.next_tier, errand.ready_at = errand.untried_after(tier), self._now",
+        "errand.next_tier, errand.ready_at = tier + 1, self._now",
+        (f"{REGIONS}::test_who_is_called_in_another_region_is_not_called_again_by_a_tier_below",),
+    ),
+    Mutant(
         "takes what could not be measured for good",
         "failsoft/failover/checks.py",
         "        passed = False\n",

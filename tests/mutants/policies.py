@@ -288,7 +288,7 @@ _RETRIES = (
     Mutant(
         "retries without asking the budget",
         "failsoft/policy/stage/dispatcher.py",
-        "        if not endpoint.try_withdraw(errand.lane[0], now=now):\n            return False\n",
+        "        if not endpoint.try_withdraw(errand.lane[0], now=self._now):\n            return False\n",
         "",
         (f"{STAGE}::test_a_retry_that_the_budget_does_not_pay_for_is_the_next_tier",),
     ),

@@ -10,6 +10,7 @@ from failsoft.policy.breaker_states import State
 from failsoft.policy.events import ControlSeen, LatencySeen, RouteSeen, Verdict
 from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.request import RecordId
+from failsoft.policy.retry_budget import RetryBudgetSettings
 from failsoft.policy.routing import Route, place
 from tests.policy.driver import APOLOGY, LARGE, SMALL, Driver, stage
 
@@ -167,6 +168,100 @@ def test_a_failed_call_goes_on_where_the_route_leads_now():
     on.send(RouteSeen(Route("answer/small", "eu", "us", 1.0, 1)))
     on.finish(record, Verdict.BROKEN)
     assert (on.calls[record][-1].tier, region(on, record)) == ("small", "us")
+
+
+def failed_in_eu(on: Driver, **options) -> RecordId:
+    """One that eu's large model has failed, and that waits for the small one, whose breaker is open."""
+    on.send(ControlSeen("answer/small", Control(Force.OPEN, 1.0)))
+    record = on.arrive("standard", **options)
+    on.finish(record, Verdict.BROKEN)
+    assert not on.is_running(record)
+    assert not on.publishes[record]
+    return record
+
+
+def test_whom_a_region_has_failed_is_called_where_the_route_leads_now():
+    on = driver()
+    record = failed_in_eu(on)
+    on.send(route(1.0))
+    assert (on.call(record).tier, region(on, record), on.call(record).execution) == ("large", "us", 2)
+    on.finish(record)
+    assert (on.ending(record).outcome, on.ending(record).level) == (Outcome.OK, 1)
+
+
+def test_a_route_that_moves_others_calls_nobody_again_whom_it_does_not_move():
+    on = driver()
+    record = failed_in_eu(on, key=sides(0.1)[1])
+    on.send(route(0.1))
+    on.send(RouteSeen(Route("answer/other", "eu", "us", 1.0, 1)))
+    assert not on.is_running(record)
+
+
+def test_whom_a_region_fails_after_its_route_has_moved_is_called_there():
+    on = driver()
+    record = on.arrive()
+    on.send(route(1.0))
+    on.time_out(record)
+    assert (on.call(record).tier, region(on, record)) == ("large", "us")
+    on.finish(record, Verdict.BROKEN)
+    assert on.call(record).tier == "small"
+
+
+def test_calls_in_another_region_live_on_its_retry_budget():
+    on = driver()
+    records = [failed_in_eu(on) for _ in range(4)]
+    on.send(route(1.0))
+    assert sum(on.is_running(record) for record in records) == 1
+
+
+def test_a_route_that_goes_to_and_fro_has_nobody_called_more_than_three_times():
+    on = driver(retries=RetryBudgetSettings(enforce=False))
+    record = failed_in_eu(on, budget=600)
+    for epoch in range(1, 7):
+        on.send(route(epoch % 2, epoch=epoch))
+        if on.is_running(record):
+            on.finish(record, Verdict.BROKEN)
+    assert on.tiers(record) == ["large"] * 3
+
+
+def test_who_is_called_in_another_region_is_not_called_again_by_a_tier_below():
+    middle, last = replace(SMALL, name="middle"), replace(SMALL, name="last")
+    on = driver(REGIONAL, middle, last, APOLOGY)
+    on.send(ControlSeen("answer/last", Control(Force.OPEN, 1.0)))
+    record = on.arrive("standard")
+    on.finish(record, Verdict.BROKEN)
+    on.finish(record, Verdict.BROKEN)
+    on.send(route(1.0))
+    on.finish(record, Verdict.BROKEN)
+    on.send(ControlSeen("answer/last", Control(Force.AUTO, 2.0)))
+    assert on.tiers(record) == ["large", "middle", "large", "last"]
+
+
+def test_who_pauses_for_a_busy_region_is_called_at_once_where_the_route_leads():
+    on = driver()
+    record = on.arrive("batch", budget=600)
+    on.finish(record, Verdict.BACKPRESSURE, retry_after=100)
+    assert not on.is_running(record)
+    on.send(route(1.0))
+    assert (on.call(record).tier, region(on, record)) == ("large", "us")
+
+
+def test_nobody_is_called_again_in_a_region_whose_breaker_is_open():
+    on = driver()
+    open_breaker(on, "us")
+    record = failed_in_eu(on)
+    on.send(route(1.0))
+    assert not on.is_running(record)
+
+
+def test_who_has_no_time_for_the_other_region_keeps_what_is_left():
+    on = driver()
+    record = failed_in_eu(on, budget=5)
+    on.wait(4.8)
+    on.send(route(1.0))
+    assert not on.is_running(record)
+    on.send(ControlSeen("answer/small", Control(Force.AUTO, 2.0)))
+    assert on.call(record).tier == "small"
 
 
 def test_two_columns_share_an_endpoint_in_turn():

@@ -11,6 +11,7 @@ from failsoft.policy.deadline import Stamp
 from failsoft.policy.events import Arrived, Assigned, CallFinished, Event, Published, RouteSeen, Tick, Verdict
 from failsoft.policy.progress import Progress
 from failsoft.policy.request import Partition, RecordId
+from failsoft.policy.retry_budget import EXECUTIONS_MAX
 from failsoft.policy.routing import Route, Routes
 from failsoft.policy.stage import StageMachine
 from tests.policy.driver import APOLOGY, EPOCH, LARGE, SMALL, stage
@@ -53,6 +54,7 @@ class Worker(RuleBasedStateMachine):
             case StartCall():
                 identity = self.keys[action.record] or "-".join(map(str, action.record))
                 assert action.region == self.routes.region(f"answer/{action.tier}", identity=identity)
+                assert action.execution <= EXECUTIONS_MAX + len(REGIONS) - 1
                 place = action.tier, action.region
                 assert self.in_flight[place] < self.machine.permits_of(*place)
                 self.in_flight[place] += 1

@@ -5,7 +5,8 @@ in one is not held up by what is stopped or full in the other: breakers stop tra
 columns share an endpoint where their regions are the same, and are served there in turn. Only the room of a class is one for all:
 where nothing but a stopped region may serve some of its requests, and they have hours, they fill it, since no log can be skipped.
 
-When an operator moves a route, those who wait change their column; calls that have begun end where they are.
+When an operator moves a route, those who wait change their column; calls that have begun end where they are. Whom a tier has
+failed in the region that its route has left, it may serve in the other: that is one more execution, as a retry is.
 
 Requests whose context is not complete wait *beside* those of their regions, in a column of the tiers that their context leaves
 them. The best of these is their full tier, so nobody waits there for a tier that cannot run. There is a column for each reach
@@ -91,7 +92,9 @@ class Columns:
         waiting = [errand for column in self._in_use for errand in column.take_out_all()]
         self._arrange()
         for errand in waiting:
-            self._of(errand).put_back(errand, now=now)
+            column = self._of(errand)
+            column.turn_back(errand, now=now)
+            column.put_back(errand, now=now)
 
     def _arrange(self) -> None:
         """Make a column of all requests between two shares: no route parts them."""

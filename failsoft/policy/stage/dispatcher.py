@@ -206,31 +206,48 @@ class Dispatcher:
     def retry(self, errand: Errand, tier: int, event: CallFinished, *, seconds: float, now: float) -> bool:
         """Whether a failed request is to be tried again at the same tier, and if so, when.
 
-        Only what failed fast, for a reason that passes; only where its time, its count and the budget allow it. A busy
-        endpoint that says when to come back is waited for no longer than the class is patient.
+        Only what failed fast, for a reason that passes, or in a region that its route has left; only where its time, its count
+        and the budget allow it. A busy endpoint that says when to come back is waited for no longer than the class is patient.
         """
-        endpoint = self.endpoints[tier]
         self._look(now)
         wait = self._wait_before_retry(errand, tier, event, seconds)
-        if (
-            wait is None
-            or endpoint.is_stopped
-            or not allows_execution(1 + errand.retries, is_redelivery=errand.is_redelivery)
-        ):
+        if wait is None or not self._pay_for_retry(errand, tier):
+            return False
+        errand.next_tier, errand.ready_at, errand.delay_seconds = tier, now + wait, wait
+        self.queue_urgent(errand)
+        return True
+
+    def turn_back(self, errand: Errand, *, now: float) -> None:
+        """A route has moved: a tier that has failed this request elsewhere may be tried here, as a retry, and at once."""
+        self._look(now)
+        for tier in range(self._allowed(errand.lane[1])):
+            if not self._has_moved(errand, tier) or self._remaining(errand) < self._needed(errand, tier):
+                continue
+            if tier == errand.next_tier:  # it is paid for already, and waits for another region
+                errand.ready_at = now
+            elif tier < errand.next_tier and self._pay_for_retry(errand, tier):
+                errand.next_tier, errand.ready_at = tier, now
+
+    def _has_moved(self, errand: Errand, tier: int) -> bool:
+        return tier in errand.tried and errand.tried[tier] != self.endpoints[tier].region
+
+    def _pay_for_retry(self, errand: Errand, tier: int) -> bool:
+        endpoint = self.endpoints[tier]
+        if endpoint.is_stopped or not allows_execution(1 + errand.retries, is_redelivery=errand.is_redelivery):
             return False
         if errand.is_crowded and not errand.may_be_retried():
             return False
-        if not endpoint.try_withdraw(errand.lane[0], now=now):
+        if not endpoint.try_withdraw(errand.lane[0], now=self._now):
             return False
         errand.retries += 1
-        errand.next_tier, errand.ready_at, errand.delay_seconds = tier, now + wait, wait
-        self.queue_urgent(errand)
         return True
 
     def _wait_before_retry(self, errand: Errand, tier: int, event: CallFinished, seconds: float) -> float | None:
         remaining = self._remaining(errand)
         wait: float | None = None
-        if event.verdict is Verdict.BACKPRESSURE and event.retry_after_seconds is not None:
+        if self._has_moved(errand, tier):
+            wait = 0.0
+        elif event.verdict is Verdict.BACKPRESSURE and event.retry_after_seconds is not None:
             wait = retry_after_seconds(event.retry_after_seconds, remaining_seconds=remaining)
             if wait is not None and errand.waited_seconds(self._now) + wait > self._terms(errand).patience:
                 return None
@@ -378,7 +395,9 @@ class Dispatcher:
         self._urgent_at, self._urgent_from = math.inf, len(self.endpoints)
         for errand in list(self._urgent.entries):
             needed = {
-                tier: self._needed(errand, tier) for tier in range(errand.next_tier, self._allowed(errand.lane[1]))
+                tier: self._needed(errand, tier)
+                for tier in range(errand.next_tier, self._allowed(errand.lane[1]))
+                if tier == errand.next_tier or tier not in errand.tried
             }
             # Who has joined since the pause began may not have the time for it.
             if self._now < errand.ready_at <= errand.deadline_at - min(needed.values(), default=math.inf):
@@ -549,8 +568,8 @@ class Dispatcher:
     def _begin(self, errand: Errand, tier: int) -> Start:
         endpoint = self.endpoints[tier]
         if tier not in errand.tried:
-            errand.tried.add(tier)
             endpoint.tried(errand.lane[0], is_redelivery=errand.is_redelivery, now=self._now)
+        errand.tried[tier] = endpoint.region
         window_seconds = self.window_seconds(tier, errand.lane[1], errand.last_deadline_at - self._now)
         return Start(errand, tier, window_seconds, endpoint.start(next(self._call_ids), now=self._now), self)
 

@@ -398,7 +398,7 @@ class StageMachine:
         else:
             errand.failed(_FALLBACK_REASONS[event.verdict])
             if not self._dispatcher.retry(errand, tier, event, seconds=seconds, now=self._now):
-                errand.next_tier, errand.ready_at = tier + 1, self._now
+                errand.next_tier, errand.ready_at = errand.untried_after(tier), self._now
                 self._dispatcher.queue_urgent(errand)
 
     def _answered(self, errand: Errand, tier: TierSettings, event: CallFinished) -> None:
@@ -665,7 +665,7 @@ class StageMachine:
                 own = self._sharing.part(early, errand, now=self._now)
                 own.failed(Reason.ENDPOINT_TIMEOUT)
                 own.call_seconds += self._now - call.ticket.started_at
-                own.next_tier, own.ready_at = call.tier + 1, self._now
+                own.next_tier, own.ready_at = own.untried_after(call.tier), self._now
                 self._dispatcher.queue_urgent(own)
                 self._after_leaving(errand)
 

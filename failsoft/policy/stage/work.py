@@ -8,6 +8,7 @@ began an execution may end, by its deadline or because its partition is lost, wh
 its fields would belong to somebody who is gone. So: two objects, and a work knows its errand for as long as it waits for it.
 """
 
+import itertools
 from collections.abc import Mapping
 from enum import Enum
 
@@ -97,6 +98,7 @@ class Errand:
         lane: its class and floor.
         deadline_at: what it is sorted by.
         is_refresh: nobody has to wait for it: it renews a stale answer that has served.
+        tried: model tier -> region in which it was called last.
     """
 
     __slots__ = (
@@ -133,7 +135,7 @@ class Errand:
         self.next_tier = 0
         self.executions = 0
         self.retries = 0
-        self.tried: set[int] = set()
+        self.tried: dict[int, str | None] = {}
         self.ready_at = 0.0
         self.delay_seconds: float | None = None
         self.call_id: int | None = None
@@ -154,7 +156,7 @@ class Errand:
         own = Errand(work)
         own.body_of, own.body_assignment = self.body_of, self.body_assignment
         own.standing, own.next_tier, own.ready_at = self.standing, self.next_tier, self.ready_at
-        own.executions, own.retries, own.tried = self.executions, self.retries, set(self.tried)
+        own.executions, own.retries, own.tried = self.executions, self.retries, dict(self.tried)
         own.call_seconds, own.reason, own.fits_full = self.call_seconds, self.reason, self.fits_full
         return own
 
@@ -163,6 +165,10 @@ class Errand:
         self.reason = reason
         if self.flight is not None:
             self.flight.stopped()
+
+    def untried_after(self, tier: int) -> int:
+        """The next tier that has not failed it: a move of a route brings it back to one above those that have."""
+        return next(number for number in itertools.count(tier + 1) if number not in self.tried)
 
     @property
     def last_deadline_at(self) -> float:
