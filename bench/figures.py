@@ -12,7 +12,8 @@ answers are for::
 long after the end of a fault it takes until, of what is sent in 3 s, the part answered at level 1 is .9 of what it was before the
 fault.
 
-*The ceiling* is the blind bound: what no rule can beat that knows all arrivals and the fault, but no single service time.
+*The ceiling* is the blind bound: what no rule can beat that knows all arrivals and the fault but no single service time, and cuts
+no call of the large model before its deadline. Where calls are of very many lengths, cutting the long ones early can beat it.
 """
 
 import math

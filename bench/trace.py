@@ -1,6 +1,6 @@
 """A recorded production load, replayed at chosen speeds: failsoft, a careful worker and a plain one, asked the same.
 
-    python -m bench.trace FILE           # 6 minutes; tables, and bench/results/trace.json
+    python -m bench.trace FILE           # 5 minutes; tables, and bench/results/trace.json
     python -m bench.trace FILE --quick   # 90 seconds, into bench/results/quick
 
 FILE is a CSV, plain or .gz, with the columns TIMESTAMP, ContextTokens and GeneratedTokens (bench/README.md says where there is
@@ -15,7 +15,7 @@ written costs as much as many that are read, here 400, which is our assumption a
 
 so the mean request is as long as one of overload.py, and what the large model can serve stays 14 a second. The longest are fifty
 times as long: they cannot be in time at the large model, which nobody can see before. The blind bound knows this distribution,
-and not whose request is whose.
+and not whose request is whose; a rule that cuts the long calls early can beat it here, at the price of wasted work.
 
 Nothing is judged: how much of this load can be served at level 1 is the trace's affair.
 """
