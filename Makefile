@@ -1,6 +1,7 @@
 # Two commands for a newcomer: `make demo` and `make test`. Each sets up .venv first. ARGS='…' passes on.
 PYTHON ?= python3
 BIN := .venv/bin
+BENCHES := machine coalescing isolation memory coalescing_live overhead prediction scale overload
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: demo test check bench faults kills fuzz lab mutants format schemas lock clean
@@ -24,12 +25,12 @@ check: .venv/.installed ## lint, types, rules of dependency, schema drift
 	$(BIN)/python -m failsoft.wire.schema --check schemas
 	$(BIN)/python docs/state_machines.py --check
 
-bench: .venv/.installed ## figures, each as a table and as JSON in bench/results; on a machine that does nothing else
-	$(BIN)/python bench/machine.py
-	$(BIN)/python bench/isolation.py
-	$(BIN)/python bench/memory.py
-	$(BIN)/python bench/coalescing.py
-	$(BIN)/python bench/coalescing_live.py
+bench: .venv/.installed ## figures, each as a table and as JSON in bench/results, on a machine that does nothing else: an hour; QUICK=1: a quarter of it; TRACE=FILE
+	@failed=; for name in $(BENCHES); do \
+	  echo "== bench.$$name"; $(BIN)/python -m bench.$$name $(if $(QUICK),--quick) || failed="$$failed $$name"; \
+	done; \
+	if [ -n "$(TRACE)" ]; then echo "== bench.trace"; $(BIN)/python -m bench.trace "$(TRACE)" $(if $(QUICK),--quick) || failed="$$failed trace"; fi; \
+	if [ -n "$$failed" ]; then echo "missed or failed:$$failed"; exit 1; fi
 
 faults: .venv/.installed ## real brokers and workers under seeded faults: ARGS='--minutes 20 --seed 1'
 	$(BIN)/failsoft faults $(ARGS)

@@ -1,6 +1,7 @@
 """How many calls does coalescing save, of those that could be saved? Against an oracle, over loads, repeats and deadlines.
 
     python bench/coalescing.py           # three minutes; a table, and bench/results/coalescing.json
+    python bench/coalescing.py --quick   # one run of each case: one minute
 
 The reference stage in virtual time, three workers, two minutes of arrivals: a full model, a small one, a canned answer, and loads
 given as multiples of what the full model serves. So many of the requests are *repeats*: they ask one of 1,000 contents, drawn by
@@ -44,7 +45,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench.report import save
+from bench.report import Quick, save
 from failsoft.cli.exits import Exit
 from failsoft.policy.actions import Publish, StartCall
 from failsoft.policy.coalescing import CoalescingConfig
@@ -244,15 +245,18 @@ def measure(case: Case, seed: int) -> dict[str, float]:
 
 def main(
     seeds: int = typer.Option(3, min=1, help="Runs of each case."),
+    *,
+    quick: Quick = False,
 ) -> None:
     """Measure, print, write bench/results/coalescing.json, and judge."""
     started_at = time.time()
+    seeds = 1 if quick else seeds
     found = {case: _mean(case, seeds) for case in CASES}
     is_kept = found[JUDGED]["share"] >= SHARE_LEAST and found[WITHOUT]["share"] == 0 < found[WITHOUT]["struck"]
     _print(found)
     rows = [case._asdict() | row for case, row in found.items()]
     result = {"rows": rows, "share_least": SHARE_LEAST, "is_kept": is_kept, "seeds": seeds}
-    save("coalescing", started_at=started_at, seed=None, result=result)
+    save("coalescing", started_at=started_at, seed=None, result=result, is_quick=quick)
     raise typer.Exit(Exit.OK if is_kept else Exit.BROKEN_PROMISE)
 
 

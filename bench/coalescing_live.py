@@ -1,6 +1,7 @@
 """The same question as ``coalescing.py``, live: a broker, two workers, one minute at twice the load with a quarter of repeats.
 
-    python bench/coalescing_live.py      # two minutes; figures, and bench/results/coalescing_live.json
+    python bench/coalescing_live.py            # two minutes; figures, and bench/results/coalescing_live.json
+    python bench/coalescing_live.py --quick    # a third of it: one minute
 
 What is asked is drawn as there, and sent as senders of ours do. The full model has 8 slots and takes .2 s, the small one .04 s,
 both lognormal. Who was served by which call is read from the workers' histories and the results: a result names the request
@@ -25,7 +26,7 @@ import orjson
 import typer
 
 from bench.coalescing import SHARE_LEAST, Answered, Asked, drawn, struck
-from bench.report import ROOT, save
+from bench.report import ROOT, Quick, save
 from failsoft import Call, Constant, Output, Pipeline
 from failsoft.catalogue import Catalogue, parse, results_topic
 from failsoft.cli.exits import Exit, explained_errors
@@ -89,10 +90,13 @@ LEVELS = {"full": 1, "small": 2, "canned": 3}
 def main(
     seconds: float = typer.Option(60.0, min=10.0, help="Of arrivals."),
     seed: int = typer.Option(0, help="Of the arrivals."),
+    *,
+    quick: Quick = False,
 ) -> None:
     """Measure, print, write bench/results/coalescing_live.json, and judge."""
     started_at = time.time()
     os.chdir(ROOT)  # workers find bench.coalescing_live here
+    seconds = 20.0 if quick else seconds
     dice = Random(f"live {seed}")
     asks = drawn(poisson([Phase(LOAD * CAPACITY, 0, seconds)], MIX, dice), REPEATS, dice)
     with explained_errors(), EmbeddedKafka() as kafka, tempfile.TemporaryDirectory(prefix="failsoft-bench-") as folder:
@@ -114,7 +118,7 @@ def main(
     for name, value in figures.items():
         print(f"{name:<18}{value:>10,}")
     result = {"load": LOAD, "repeats": REPEATS, **figures, "is_kept": is_kept}
-    save("coalescing_live", started_at=started_at, seed=seed, result=result)
+    save("coalescing_live", started_at=started_at, seed=seed, result=result, is_quick=quick)
     raise typer.Exit(Exit.OK if is_kept else Exit.BROKEN_PROMISE)
 
 

@@ -1,6 +1,7 @@
 """Does a flood of bulk keep urgent requests waiting? From submitting to the start of the call, with and without a flood.
 
     python bench/isolation.py            # about two minutes; a table, and bench/results/isolation.json
+    python bench/isolation.py --quick    # a quarter of the urgent requests: one minute
 
 In one run, on one broker and the same two workers: urgent requests alone; then 20,000 bulk requests of 2 KB are queued, and
 the same urgent requests are sent again while the flood keeps every slot busy. Arrivals are a seeded Poisson process. The call
@@ -27,7 +28,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench.report import ROOT, save
+from bench.report import ROOT, Quick, save
 from failsoft import Call, Client, Output, Pipeline
 from failsoft.catalogue import Catalogue, parse, results_topic
 from failsoft.cli.exits import Exit, explained_errors
@@ -77,10 +78,13 @@ async def model(_: Call) -> Output:
 def main(
     seed: int = typer.Option(0, help="Of the arrivals."),
     samples: int = typer.Option(800, min=100, help="Urgent requests, each without and with the flood."),
+    *,
+    quick: Quick = False,
 ) -> None:
     """Measure, print, write bench/results/isolation.json, and judge."""
     started_at = time.time()
     os.chdir(ROOT)  # workers find bench.isolation here
+    samples = 250 if quick else samples
     with explained_errors(), EmbeddedKafka() as kafka:
         alone, flooded, left = asyncio.run(_measure(kafka.bootstrap_servers, seed=seed, samples=samples))
     figures = {"without": _figures(alone), "with": _figures(flooded)}
@@ -95,7 +99,7 @@ def main(
         "limit_seconds": limit_seconds,
         "is_kept": is_kept,
     }
-    save("isolation", started_at=started_at, seed=seed, result=result)
+    save("isolation", started_at=started_at, seed=seed, result=result, is_quick=quick)
     raise typer.Exit(Exit.OK if is_kept else Exit.BROKEN_PROMISE)
 
 

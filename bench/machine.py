@@ -4,15 +4,17 @@ The first row is check 13 of research/policy-lab.md §8: 10,000 requests at thre
 simulator. *machine* replays the very events of that run into a fresh machine, so it is the cost of deciding alone, spread
 over requests. Times are CPU seconds of this process, the best of the rounds: other load on the host does not count.
 
-    python bench/machine.py [--json FILE] [--rounds N]
+    python bench/machine.py            # a minute; a table, and bench/results/machine.json
+    python bench/machine.py --quick    # one round
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from random import Random
 
-from failsoft.cli.report import write_json
+import typer
+
+from bench.report import Quick, save
 from failsoft.policy.actions import Publish, StartCall
 from failsoft.policy.events import Event, Verdict
 from failsoft.policy.stage import StageMachine
@@ -92,14 +94,14 @@ def best_seconds(run: Callable[[], object], rounds: int) -> float:
     return min(found)
 
 
-def main() -> None:
-    """Measure, print, and write a report."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", metavar="FILE", help="write a report, - for standard output")
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+def main(
+    rounds: int = typer.Option(3, min=1, help="The best of so many counts."),
+    *,
+    quick: Quick = False,
+) -> None:
+    """Measure, print, and write bench/results/machine.json."""
     started_at = time.time()
-    rows = [_row(load, options.rounds) for load in sorted(LOADS, key=lambda load: load != 3.0)]
+    rows = [_row(load, 1 if quick else rounds) for load in sorted(LOADS, key=lambda load: load != 3.0)]
     print(
         f"{'load':>5} {'requests':>9} {'events':>8} {'machine us':>11} {'simulated us':>13} {'a second':>9} {'fleet us':>9}"
     )
@@ -108,8 +110,7 @@ def main() -> None:
             f"{row['load']:>5g} {row['requests']:>9} {row['events']:>8} {row['machine_us_per_request']:>11.0f} "
             f"{row['simulated_us_per_request']:>13.0f} {row['requests_per_second']:>9.0f} {row['fleet_us_per_request']:>9.0f}"
         )
-    if options.json:
-        write_json(options.json, command="bench/machine", started_at=started_at, result={"rows": rows})
+    save("machine", started_at=started_at, seed=None, result={"rows": rows}, is_quick=quick)
 
 
 def _row(load: float, rounds: int) -> dict[str, float]:
@@ -131,4 +132,4 @@ def _row(load: float, rounds: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,6 +1,7 @@
 """Does a worker's memory stay where it is under a flood of large, unique requests? Resident memory over time, and its bound.
 
     python bench/memory.py               # about two minutes; a table, and bench/results/memory.json
+    python bench/memory.py --quick       # half of the flood: one minute
 
 One worker, one broker. 6,000 requests of 100 KB, all different, are in the log long before they can be served: 600 MB against a
 worker that may hold 32 MiB of a class. Equal requests would share calls and answers, so each of these costs an entry there, and
@@ -34,7 +35,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench.report import ROOT, save
+from bench.report import ROOT, Quick, save
 from failsoft import CachedAnswer, Call, Client, Output, Pipeline
 from failsoft.catalogue import parse, requests_topic, results_topic
 from failsoft.cli.exits import Exit, explained_errors
@@ -105,10 +106,13 @@ class Sample:
 def main(
     requests: int = typer.Option(6_000, min=1_000, help="How many, of 100 KB each."),
     seed: int = typer.Option(0, help="Of their contents."),
+    *,
+    quick: Quick = False,
 ) -> None:
     """Measure, print, write bench/results/memory.json, and judge."""
     started_at = time.time()
     os.chdir(ROOT)  # the worker finds bench.memory here
+    requests = 3_000 if quick else requests
     os.environ["FAILSOFT_MEMORY__SERVE__ANSWERS_BYTES_MAX"] = str(ANSWERS_BYTES)
     with explained_errors(), EmbeddedKafka() as kafka:
         base, samples = asyncio.run(_measure(kafka.bootstrap_servers, requests=requests, seed=seed))
@@ -131,7 +135,7 @@ def main(
         ],
         "is_kept": is_kept,
     }
-    save("memory", started_at=started_at, seed=seed, result=result)
+    save("memory", started_at=started_at, seed=seed, result=result, is_quick=quick)
     raise typer.Exit(Exit.OK if is_kept else Exit.BROKEN_PROMISE)
 
 
