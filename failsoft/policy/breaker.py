@@ -14,7 +14,7 @@ What is failed and what slow: :mod:`failsoft.policy.permission`.
 **Stays open** ``5 s x 2^reopenings``, at most 120 s, half of it fixed and half jitter. Then up to 3 probes are in flight; 5 good
 ones in a row close it, a bad or slow one, or one that never reports, reopens it.
 
-**Recovers** by a ramp from 10 % to 100 % of the permits over 30 s (:mod:`failsoft.policy.ramp`). Opening again before it is over
+**Recovers** by a ramp from 10 % to 100 % of the permits over 10 s (:mod:`failsoft.policy.ramp`). Opening again before it is over
 is a reopening.
 
 **Generations.** Every transition begins a generation. A permission carries its own, and a result of another one is void: a call
@@ -84,7 +84,7 @@ class Breaker:
         """
         match self.state:
             case State.CLOSED:
-                if self._ramp.is_over(now=now):  # as it is but for half a minute after an outage
+                if self._ramp.is_over(now=now):  # as it is but for some seconds after an outage
                     self._permits = permits
                     return now
                 self._account(permits, now)

@@ -1,4 +1,4 @@
-"""How an endpoint that has recovered gets its load back: from 10 % to 100 % of the permits, evenly over 30 s.
+"""How an endpoint that has recovered gets its load back: from 10 % to 100 % of the permits, evenly over 10 s.
 
     share(t) = from + (1 - from) t / seconds
     a call may start  if  in flight < ceil(share x permits)  and  the account is not in debt

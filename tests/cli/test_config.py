@@ -48,7 +48,7 @@ def test_the_origin_is_a_variable_python_the_catalogue_or_the_module_that_explai
     text = show("--pipeline", target, "--origin", **{LIMIT: "6"}).stdout
     assert line(text, "limit") == ["6", LIMIT]
     assert line(text, "breaker_enforce") == ["false", "Python"]
-    assert line(text, "breaker_ramp") == ["30s", "default,", "see", "failsoft/policy/breaker_settings.py"]
+    assert line(text, "breaker_ramp") == ["10s", "default,", "see", "failsoft/policy/breaker_settings.py"]
     assert "topics.yaml" in {words[-1] for words in map(str.split, text.splitlines()) if words[0] == "deadline"}
 
 

@@ -181,7 +181,7 @@ def test_each_reopening_doubles_the_wait_up_to_two_minutes():
         assert whole / 2 <= wait <= whole
 
 
-@pytest.mark.parametrize(("pause", "whole"), [(20.0, 10.0), (31.0, 5.0)])
+@pytest.mark.parametrize(("pause", "whole"), [(8.0, 10.0), (11.0, 5.0)])
 def test_opening_again_before_the_ramp_is_over_is_a_reopening(pause, whole):
     found, now = recovered()
     now += pause
@@ -250,7 +250,7 @@ def test_after_closing_the_load_comes_back_by_a_ramp():
     found, now = recovered()
     first = [acquire(found, now, permits=50) for _ in range(50)]
     assert sum(permission is not None for permission in first) == 5
-    assert all(acquire(found, now + 31, permits=50) for _ in range(45))
+    assert all(acquire(found, now + 11, permits=50) for _ in range(45))
 
 
 # Generations
