@@ -13,21 +13,27 @@ from rich.console import Console
 
 from failsoft.failover.checks import CheckName, Finding
 from failsoft.failover.declared import fitted
+from failsoft.failover.memory import MemoryBook
 from failsoft.failover.run import Kind, Phase, Run, Step
 from failsoft.failover.run import Verdict as RunVerdict
 from failsoft.failover.runbook import load_runbook
 from failsoft.pipeline import load_pipeline
+from failsoft.policy.breaker_settings import DEFAULTS as BREAKER_DEFAULTS
+from failsoft.policy.errors import EnvironmentFailure
 from failsoft.policy.outcome import Outcome, Reason
+from failsoft.policy.routing import Route
 from failsoft.trials.ledger import ClassTally, Verdict
 from failsoft.trials.load import draw_load
 from failsoft.trials.second_act import script
 from failsoft.trials.second_act.act import SecondAct
 from failsoft.trials.second_act.command import FailoverCommand
+from failsoft.trials.second_act.home import go_home
 from failsoft.trials.second_act.judgement import Shown, expectations
 from failsoft.trials.second_act.questions import QUESTIONS, Questions
 from failsoft.trials.second_act.report import act_json, act_lines, act_table
 from failsoft.trials.second_act.runbook import write_runbook
 from failsoft.trials.second_act.script import (
+    BACK,
     DRILL,
     EMPTY,
     FAILED,
@@ -225,6 +231,42 @@ def test_a_load_in_pieces_is_the_same_load():
     again = [(number + each.at_seconds, each.identity) for number, piece in enumerate(cut) for each in piece]
     assert [identity for _, identity in again] == [each.identity for each in load]
     assert [at for at, _ in again] == pytest.approx([each.at_seconds for each in load])
+
+
+async def came_back_from(runs: Sequence[Run], *, share: float, code: int = 0) -> bool:
+    """Whether the act has gone home from where these runs have left its endpoint."""
+    book, given = MemoryBook(), list[int]()
+    for each in runs:
+        await book.write(each)
+    await book.say(Route("answer/large", "eu", "us", share, 1))
+
+    async def roll_back() -> int:
+        given.append(code)
+        return code
+
+    has_gone = await go_home(book, roll_back)
+    assert has_gone is bool(given)
+    return has_gone
+
+
+async def test_an_endpoint_that_an_earlier_demo_has_left_away_is_taken_back_first():
+    ended = replace(run(Kind.EXECUTE), ended_at=2.0)
+    assert not await came_back_from([], share=0.0)
+    assert await came_back_from([ended], share=1.0)
+    assert await came_back_from([ended], share=0.5)
+    assert await came_back_from([replace(ended, phase=Phase.SHIFT, verdict=None)], share=0.0)
+
+
+async def test_an_endpoint_that_cannot_be_taken_back_ends_the_act_with_the_place_to_look():
+    with pytest.raises(EnvironmentFailure, match="failover status --pipeline support"):
+        await came_back_from([], share=1.0, code=3)
+
+
+def test_the_load_that_comes_back_is_beside_the_scenes_and_changes_none_of_them():
+    alone, beside = (draw_load("r", scenes, seed=3, asker=Questions) for scenes in (SCENES, (*SCENES, BACK)))
+    assert [each.line for each in beside][: len(alone)] == [each.line for each in alone]
+    assert {each.asked.phase for each in beside[len(alone) :]} == {BACK.name}
+    assert BACK.seconds > BREAKER_DEFAULTS.ramp_seconds
 
 
 async def test_a_command_that_may_not_begin_is_told_with_its_reason_and_its_code(tmp_path: Path):

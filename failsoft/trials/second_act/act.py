@@ -18,7 +18,7 @@ from failsoft.trials.load import draw_load
 from failsoft.trials.scenario import ASKING
 from failsoft.trials.second_act.judgement import Expectation, Shown, expectations
 from failsoft.trials.second_act.questions import Questions
-from failsoft.trials.second_act.script import PIPELINE, SCENES
+from failsoft.trials.second_act.script import BACK, PIPELINE, SCENES
 from failsoft.trials.second_act.stage import Played, opened
 from failsoft.wire import Result
 
@@ -58,14 +58,12 @@ async def run_second_act(
     audience.step("second act: the topics of two stages are as the catalogue wants them")
     run = uuid4().hex[:12]
     why = f"demo {run}"  # by which its runs are known again in the book
-    load = draw_load(run, SCENES, seed=settings.seed, asker=Questions)
+    load = draw_load(run, (*SCENES, BACK), seed=settings.seed, asker=Questions)
+    load_of = {scene: [each for each in load if each.asked.phase == scene.name] for scene in (*SCENES, BACK)}
     ledger = Ledger({each.result_id: each.asked for each in load}, classes=[asking.request_class for asking in ASKING])
     async with opened(connection, catalogue, settings, ledger, audience) as stage:
-        await stage.go_home()
-        played = [
-            await stage.play(scene, [each for each in load if each.asked.phase == scene.name], why=why)
-            for scene in SCENES
-        ]
+        await stage.begin(load_of[BACK], why=why)
+        played = [await stage.play(scene, load_of[scene], why=why) for scene in SCENES]
     audience.step("all workers have stopped; reading the log")
     await read_log(connection, ledger, PIPELINE)
     runs = [each for each in await KafkaBook(connection, PIPELINE).read() if each.why == why]

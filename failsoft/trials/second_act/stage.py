@@ -11,11 +11,12 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from failsoft.catalogue import Catalogue, results_topic
-from failsoft.failover.gate import where
 from failsoft.failover.kafka_book import KafkaBook
+from failsoft.failover.ports import BookPort
 from failsoft.kafka import Connection, Outbox
 from failsoft.kafka.results import ResultReader
 from failsoft.trials.arrivals import Arrivals
@@ -29,8 +30,9 @@ from failsoft.trials.load import Arrival, OpenLoop
 from failsoft.trials.rest import is_at_rest, waiting
 from failsoft.trials.scenario import LARGE
 from failsoft.trials.second_act.command import FailoverCommand
+from failsoft.trials.second_act.home import go_home
 from failsoft.trials.second_act.runbook import write_runbook
-from failsoft.trials.second_act.script import AWAY, ENDPOINT, HOME, PIPELINE, REGION, Scene, Verb
+from failsoft.trials.second_act.script import AWAY, BACK, HOME, PIPELINE, REGION, Scene, Verb
 from failsoft.trials.served_models import ServedModels
 
 SLICE_SECONDS = 1.0
@@ -128,15 +130,14 @@ class Stage:
     arrivals: Arrivals
     ledger: Ledger
     operator: FailoverCommand
-    book: KafkaBook
+    book: BookPort
     audience: Audience
 
-    async def go_home(self) -> None:
-        """Take the endpoint back to where it belongs, if an earlier demo on this cluster has left it anywhere else."""
-        held = (await self.book.read()).holder(ENDPOINT)
-        is_open = held is not None and held.is_open
-        if is_open or where(await self.book.route(ENDPOINT), (HOME, AWAY)) != HOME:
-            await self.operator.give(Verb.ROLLBACK, why="an earlier demo has left it away")
+    async def begin(self, load: Sequence[Arrival], *, why: str) -> None:
+        """See to it that all requests are in eu and its large model has all its load, so that the first scene shows itself."""
+        roll_back = partial(self.operator.give, Verb.ROLLBACK, why="an earlier demo has left it away")
+        if await go_home(self.book, roll_back):
+            await self.play(BACK, load, why=why)
 
     async def play(self, scene: Scene, load: Sequence[Arrival], *, why: str) -> Played:
         """Send a scene's load under what it does, then pause, unless the next scene is what its requests wait for.
