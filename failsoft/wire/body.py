@@ -218,12 +218,12 @@ def _decode_part(part: Any, path: str) -> ContextPart:
 
 
 def _encode_part(part: ContextPart, path: str) -> dict[str, Any]:
-    if part.state not in set(PartState):
+    if part.state not in tuple(PartState):  # no set: what an author's code says need not be hashable
         raise MalformedRecord(f"{path}.state", f"none of {', '.join(PartState)}")
     written = {"value": part.value, "state": part.state}
     if part.produced_at is None:
         return written
     try:
         return {**written, "produced_at": format_timestamp(part.produced_at)}
-    except (ValueError, OverflowError, OSError):
+    except (TypeError, ValueError, OverflowError, OSError):
         raise MalformedRecord(f"{path}.produced_at", "no instant; it is epoch seconds") from None

@@ -170,7 +170,7 @@ def encode_result(
         "ce_queuems": milliseconds(ending.queue_seconds),
         "ce_callms": milliseconds(ending.call_seconds),
         "ce_slackms": milliseconds(ending.slack_seconds),
-        "ce_region": region,
+        "ce_region": None if region is None else _taken_region(region),
         "ce_coalescedwith": coalesced_with,
         "ce_contextstate": context_state,
         "ce_stale": "true" if ending.is_stale else None,
@@ -179,11 +179,18 @@ def encode_result(
         "ce_stage": stage,
         "ce_trail": encode_trail(envelope.trail),
     }
-    headers = encode_attributes(said)
-    if region is not None:  # the one that authors choose: a result that no reader takes is seen by nobody
-        Attributes([("ce_region", region.encode())]).text("ce_region")
     value = encode_output(OutputLine(id_, custom_id, status, request.id, answer))
-    return Record(id_.encode(), value, [*headers, *envelope.trace, *envelope.correlation])
+    return Record(id_.encode(), value, [*encode_attributes(said), *envelope.trace, *envelope.correlation])
+
+
+def _taken_region(region: str) -> str:
+    """Return it as readers take it. Authors choose it, alone of all; a result that no reader takes is seen by nobody."""
+    try:
+        written = str(region).encode()
+    except UnicodeEncodeError:
+        raise MalformedRecord("ce_region", "not possible in UTF-8") from None
+    Attributes([("ce_region", written)]).text("ce_region")
+    return str(region)
 
 
 def decode_result(headers: ForeignHeaders, value: bytes | None) -> Result:

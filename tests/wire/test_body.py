@@ -1,4 +1,6 @@
 import json
+import math
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -89,6 +91,23 @@ def test_a_tombstone_is_no_request():
 def test_what_cannot_be_sent_is_refused_at_the_sender(body):
     with pytest.raises(MalformedRecord):
         encode_request(RequestLine("1", "/v1/x", body))
+
+
+@pytest.mark.parametrize(
+    ("part", "member"),
+    [
+        (ContextPart(1, "old"), "state"),  # type: ignore[arg-type]
+        (ContextPart(1, ["stale"]), "state"),  # type: ignore[arg-type]
+        (ContextPart(1, produced_at=math.nan), "produced_at"),
+        (ContextPart(1, produced_at="noon"), "produced_at"),  # type: ignore[arg-type]
+        (ContextPart(1, produced_at=datetime(2026, 1, 31, tzinfo=UTC)), "produced_at"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_part_that_an_author_s_code_describes_wrongly_is_malformed_and_the_member_named(part, member):
+    """Any other error would end the stage that hands it on, and the next worker that takes the request."""
+    with pytest.raises(MalformedRecord) as caught:
+        encode_request(RequestLine("1", "/v1/x", {}, {"documents": part}))
+    assert caught.value.field == f"context.documents.{member}"
 
 
 def test_a_record_between_stages_may_be_larger():

@@ -127,11 +127,16 @@ def test_correlation_is_echoed_byte_for_byte():
     assert tuple(record.headers[-2:]) == correlation
 
 
-@pytest.mark.parametrize("region", ["", "eu\n", "e\x00u"])
+@pytest.mark.parametrize("region", ["", "eu\n", "e\x00u", "\ud800"])
 def test_a_region_that_no_reader_would_take_is_refused_where_it_is_written(region):
     """An author's code names it. Such a result would be acknowledged, and seen by nobody."""
     with pytest.raises(MalformedRecord, match="ce_region"):
         encode(region=region)
+
+
+def test_a_region_that_an_author_numbers_is_written_as_text():
+    """It is an author's word, which no type checker has seen; a publisher that breaks on it takes its stage along."""
+    assert headers_of(encode(region=7))["ce_region"] == b"7"
 
 
 def test_ok_without_an_answer_is_a_bug_of_ours():
