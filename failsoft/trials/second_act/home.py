@@ -1,7 +1,7 @@
 """Where the act begins: eu has all requests, whatever an earlier demo on this cluster has left behind.
 
 It left them in us, with the breaker of eu's large model open, which workers that start hear of. That breaker closes when requests
-have tried the model, and its load then comes back over 30 s; until then a scene would show what is left of the last act.
+have tried the model, and its load then comes back by and by; until then a scene would show what is left of the last act.
 """
 
 from collections.abc import Awaitable, Callable

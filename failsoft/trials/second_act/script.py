@@ -76,6 +76,6 @@ FAILOVER = Scene(
     "failover", "the operator follows the runbook that was drilled", COMMAND_SECONDS, home=FAILING, command=Verb.EXECUTE
 )
 MOVED = Scene("us serves", "eu's large model still fails, and nobody needs it", 5.0, home=FAILING)
-BACK = Scene("back", "an earlier demo has left it in us; eu's large model gets its load back by and by", 40.0)
-"""Played first where an earlier demo was on this cluster, and not judged: a breaker's probes, and 30 s for the load to return."""
+BACK = Scene("back", "an earlier demo has left it in us; eu's large model gets its load back by and by", 20.0)
+"""Played first where an earlier demo was on this cluster, and not judged: a breaker's probes, and 10 s for the load to return."""
 SCENES = (HEALTHY, EMPTY, DRILL, FAILED, FAILOVER, MOVED)
