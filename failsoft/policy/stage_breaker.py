@@ -16,7 +16,8 @@ Shed and invalid say nothing of the stage: the one is its own protection, the ot
 
 **Stays open** ``5 s x 2^reopenings``, at most 120 s, half of it jitter, as an endpoint's does. **Half-open**, it lets 5 through,
 and 5 more every 5 s. The first 5 ends since then decide, or those of 60 s where there are fewer: with half of them bad it opens
-again, and so it does where the stage alone was not heard at all.
+again, and so it does where something was handed on and the stage alone was not heard at all. Where nothing got there (it was shed
+here, or failed), or the stage was heard and has ended none of it yet, it stays half-open.
 
 **Forced** by an operator, it lets nobody through or everybody, and begins anew when that is over. What it has to say
 (:meth:`StageBreaker.register`) is for him; no worker goes by another's.
@@ -136,7 +137,7 @@ class StageBreaker:
             self._open(Trigger.TRIPPED, Cause.SILENCE, now)
         elif self.state is State.OPEN and now >= self._opens_at:
             self._move(Trigger.WAITED)
-            self._half_open_at, self._probes, self._seen = now, 0, NO_CALLS
+            self._let_a_few(now)
         elif self.state is State.HALF_OPEN:
             gives_up_at = self._half_open_at + self._settings.max_wait_duration_in_half_open_seconds
             if is_silent:
@@ -144,13 +145,18 @@ class StageBreaker:
             elif now >= gives_up_at:
                 self._decide(now)
 
+    def _let_a_few(self, now: float) -> None:
+        self._half_open_at, self._probes, self._seen = now, 0, NO_CALLS
+
     def _judge(self, now: float) -> None:
         if self._seen.calls >= self._settings.good_calls_to_close:
             self._decide(now)
 
     def _decide(self, now: float) -> None:
         is_silent = not self._seen.calls and self._others_at > self._half_open_at
-        if is_silent or self._is_sick(self._seen, 1):
+        if is_silent and math.isinf(self._due_at):
+            self._let_a_few(now)  # nothing got there, or the stage was heard and has ended nothing yet
+        elif is_silent or self._is_sick(self._seen, 1):
             self._open(Trigger.PROBE_BAD, Cause.SILENCE if is_silent else Cause.PROBE, now)
         else:
             self._move(Trigger.PROBES_GOOD)

@@ -149,9 +149,26 @@ def test_the_silence_that_has_opened_it_does_not_open_it_again():
 
 def test_probes_of_which_nothing_is_heard_open_it_again():
     found = half_opened()
+    found.handed_on(1_000.0)
     found.others_heard(now=111.0)
     assert not found.allows(now=170.1)
     assert found.state is State.OPEN
+
+
+def test_probes_that_never_got_to_the_next_stage_say_nothing_of_it():
+    found = half_opened()
+    found.others_heard(now=111.0)
+    assert [found.allows(now=170.1) for _ in range(7)] == [True] * 5 + [False] * 2
+    assert (found.state, found.word.epoch) == (State.HALF_OPEN, 1)
+
+
+def test_a_stage_that_was_heard_but_has_not_ended_a_probe_yet_is_not_silent():
+    found = half_opened()
+    found.handed_on(1_000.0)
+    found.others_heard(now=111.0)
+    found.heard({}, now=111.0)
+    assert found.allows(now=170.1)
+    assert (found.state, found.word.epoch) == (State.HALF_OPEN, 1)
 
 
 def test_half_open_too_it_waits_no_longer_for_what_was_handed_on_than_that_may_take():
