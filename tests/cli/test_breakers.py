@@ -160,6 +160,15 @@ def test_between_stages_who_lets_least_through_is_shown_since_when_and_why():
     assert headlines(found, NOW)[BEFORE] == f"{BEFORE} open, epoch 1, opened by b: silence"
 
 
+def test_of_those_who_opened_for_the_same_news_one_goes_on_being_shown_whoever_s_word_comes_a_little_later():
+    found, shown = board(), set()
+    for late in ({"a": 0.02, "b": 0.0}, {"a": 0.0, "b": 0.02}):
+        for process, seconds in late.items():
+            found.registers([said_before(process, SILENT, NOW + seconds, since=1.0)])
+        shown.add(headlines(found, NOW + 1)[BEFORE])
+    assert shown == {f"{BEFORE} open, epoch 1, opened by a: silence"}
+
+
 def test_between_stages_nobody_is_shown_to_stop_anything_who_does_not_speak_any_more():
     found = board(said_before("gone", SILENT, NOW - 31), said_before("a", Word(), NOW))
     assert found.breakers[BEFORE].stand(NOW).state(NOW) == "closed"

@@ -20,6 +20,9 @@ from failsoft.policy.register import BETWEEN_STAGES, NEVER_OPENED, Phase, Regist
 from failsoft.wire.control import BreakerControl, decode_control
 from failsoft.wire.register import decode_register
 
+SAME_NEWS_SECONDS = 1.0
+"""Stages tell of their ends once a second, and all workers hear the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Post:
@@ -97,13 +100,20 @@ class Breaker:
         return {process: post for process, post in sorted(self.posts.items()) if post.is_live(now)}
 
     def _least(self, now: float) -> Stand:
-        """Of those who speak still, who lets least through; of several the one that has done so for longest."""
+        """Of those who speak still, who lets least through; of several the one that has done so for longest.
+
+        Who opened within a second of that one did so for the same news: of them the first by name, since from word to word now
+        one, now another comes a little later.
+        """
         live = self.live(now)
         if not live:
             return Stand()
-        process = min(live, key=lambda each: (live[each].register.word.phase, live[each].opened_at))
-        word = live[process].register.word
-        return Stand(word, process, live[process].opened_at) if word.epoch else Stand()
+        least = min(post.register.word.phase for post in live.values())
+        those = {process: post for process, post in live.items() if post.register.word.phase is least}
+        until = min(post.opened_at for post in those.values()) + SAME_NEWS_SECONDS
+        process, post = next((process, post) for process, post in those.items() if post.opened_at < until)
+        word = post.register.word
+        return Stand(word, process, post.opened_at) if word.epoch else Stand()
 
 
 class NoticeBoard:
