@@ -29,7 +29,7 @@ def producer_of(outbox: Outbox) -> Any:
     return outbox._line.producer
 
 
-def awaited(outbox: Outbox) -> set[Any]:
+def awaited(outbox: Outbox) -> dict[Any, None]:
     assert outbox._line is not None
     return outbox._line.awaited
 
