@@ -145,6 +145,14 @@ def test_what_is_ordinary_for_the_class_is_not_slow():
     assert found.counts(now=109.0) == Counts(1)
 
 
+def test_an_endpoint_that_answers_at_once_is_not_blamed_for_a_late_event_loop():
+    found = breaker()
+    permission = found.acquire(PERMITS, q95_seconds=0.001, class_window_seconds=0.002, now=100.0)
+    assert permission is not None
+    found.record(permission, GOOD, now=100.04)
+    assert found.counts(now=100.04) == Counts(1)
+
+
 def test_in_a_spike_only_calls_that_do_not_reach_the_endpoint_open_it():
     found = breaker()
     for result, times in ((FAILED, 20), (CUT, 20), (UNREACHABLE, 4)):
