@@ -109,6 +109,11 @@ class StageBreaker:
                 return True
         return not self._settings.enforce
 
+    def allows_all(self, *, now: float) -> bool:
+        """Whether all may go there, and none of them as one of a few."""
+        self._look(now)
+        return self.state in _COUNTING or not (self._settings.enforce or self.state is State.FORCED_OPEN)
+
     def force(self, state: State | None) -> None:
         """Carry out an operator's word: FORCED_OPEN or METRICS_ONLY; None takes it back, and it is closed."""
         if state is not None and state is not self.state:

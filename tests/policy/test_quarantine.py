@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 
 from failsoft.policy.actions import CancelCall, Commit, Forget, Publish, StartCall
+from failsoft.policy.breaker_control import Control, Force
 from failsoft.policy.deadline import Stamp
 from failsoft.policy.events import (
     Arrived,
     Assigned,
     CallFinished,
     Committed,
+    ControlSeen,
     DrainRequested,
     Published,
     Revoked,
@@ -23,7 +25,7 @@ from failsoft.policy.outcome import Outcome, Reason
 from failsoft.policy.progress import CRASHES_MAX, Mark, Progress
 from failsoft.policy.quarantine import CROWD, PEACE_SECONDS, WARY_RECORDS
 from failsoft.policy.request import Partition, RecordId
-from failsoft.policy.settings import TierSettings
+from failsoft.policy.settings import LaterStage, TierSettings
 from failsoft.policy.stage import StageMachine
 from tests.policy.driver import APOLOGY, EPOCH, stage
 
@@ -35,10 +37,12 @@ PLACE = PLACES[0]
 class Worker:
     """One life of a worker: what it has called, ended and committed, with a group that answers when it is told to."""
 
-    def __init__(self, found: dict[Partition, Progress], *, now: float = 0.0, budget: float = 30.0) -> None:
+    def __init__(
+        self, found: dict[Partition, Progress], *, now: float = 0.0, budget: float = 30.0, later: tuple[str, ...] = ()
+    ) -> None:
         self.now = now
         self.budget = budget
-        self.machine = StageMachine(stage(LARGE, APOLOGY))
+        self.machine = StageMachine(stage(LARGE, APOLOGY, later=tuple(map(LaterStage, later))))
         self.marks = {place: progress.taken_over() for place, progress in found.items()}
         self.asked: deque[dict[Partition, Mark]] = deque()
         self.calls: dict[RecordId, StartCall] = {}
@@ -250,6 +254,21 @@ def test_who_wants_the_same_as_one_that_is_out_goes_with_it_and_needs_no_turn_of
     worker.finish(leader)
     assert worker.ends.keys() == {*waited, *late}
     assert {end.ending.outcome for end in worker.ends.values()} == {Outcome.OK}
+
+
+def test_who_wants_the_same_as_one_that_is_out_does_not_go_with_it_to_a_next_stage_that_was_stopped_meanwhile():
+    worker = Worker({PLACE: died(highest_started=50)}, later=("next",))
+    (leader,) = worker.arrive(PLACE, 0, key="k")
+    worker.committed()
+    worker.send(ControlSeen("stage:next", Control(Force.OPEN, EPOCH)))
+    (late,) = worker.arrive(PLACE, 1, key="k")
+    worker.committed()
+    worker.finish(leader)
+    assert worker.ends[leader].ending.outcome is Outcome.OK
+    assert (worker.ends[late].ending.outcome, worker.ends[late].ending.reason) == (
+        Outcome.UNAVAILABLE,
+        Reason.BREAKER_OPEN,
+    )
 
 
 def test_who_wants_the_same_and_is_in_a_greater_hurry_joins_the_call_of_the_one_before_it():

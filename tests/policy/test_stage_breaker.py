@@ -87,6 +87,13 @@ def test_open_it_lets_nobody_through_and_after_its_wait_five_at_once_and_five_mo
     assert [found.allows(now=110.2) for _ in range(7)] == [True] * 5 + [False] * 2
 
 
+def test_whoever_asks_whether_all_may_go_there_takes_none_of_the_few():
+    assert breaker().allows_all(now=100.0)
+    found = opened()
+    assert not any(found.allows_all(now=now) for now in [102.4, *[105.1] * 20])
+    assert [found.allows(now=105.1) for _ in range(7)] == [True] * 5 + [False] * 2
+
+
 def test_ends_of_what_was_handed_on_before_it_opened_do_not_count_while_it_is_open():
     found = opened()
     found.heard({Outcome.OK: 1_000}, now=101.0)

@@ -96,6 +96,10 @@ class Ahead:
         """Whether a request may begin whose next stage it is."""
         return self.next is None or self._handovers[request.record.request_class].allows(now=now)
 
+    def allows_all(self, request: Request, *, now: float) -> bool:
+        """Whether all requests of its class may begin: it is then none of a few that have to be counted."""
+        return self.next is None or self._handovers[request.record.request_class].allows_all(now=now)
+
     def control_seen(self, breaker: str, control: Control) -> None:
         """Take in an operator's word, on one class or on all."""
         for handover in self._handovers.values():

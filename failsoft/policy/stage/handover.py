@@ -51,6 +51,11 @@ class Handover:
         self._obey(now)
         return self.breaker.allows(now=now)
 
+    def allows_all(self, *, now: float) -> bool:
+        """Whether every request may begin; ask as often as you like."""
+        self._obey(now)
+        return self.breaker.allows_all(now=now)
+
     def sync(self, *, now: float) -> Register | None:
         """Obey, and say what an operator should see; None: nothing new."""
         self._obey(now)

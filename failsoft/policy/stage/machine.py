@@ -513,9 +513,12 @@ class StageMachine:
                     self._quarantine.passed(other.record)
 
     def _needs_no_call(self, work: Work) -> bool:
-        """Whether it is served with another, or by the past: it cannot end the process, so it need not be named."""
+        """Whether it is served with another, or by the past: it cannot end the process, so it need not be named.
+
+        Where the next stage takes nobody, or a few, it waits for its turn as one without a key does.
+        """
         may_share = work.request.key is not None and not is_late(work.request, now=self._now)
-        return may_share and self._share(work)
+        return may_share and self._ahead.allows_all(work.request, now=self._now) and self._share(work)
 
     # Answers in the log.
 
