@@ -52,8 +52,8 @@ OPTIONS = {
 POLL_MS = 500
 """How long one pull waits for records; a room that shrinks meanwhile is noticed after it."""
 HAND_OVER_RECORDS = 20
-"""Handed over at once, of all classes together; between two batches the event loop does what else is due. 2,000 in one go held it
-for .9 s on a busy machine: the first calls, of 40 ms, were seen to end only then, and the breaker opened for slow calls. 100
+"""Handed over at once, of all classes of a stage; between two batches the event loop does what else is due. 2,000 in one go held
+it for .9 s on a busy machine: the first calls, of 40 ms, were seen to end only then, and the breaker opened for slow calls. 100
 still did."""
 IDLE_SECONDS = 1.0
 """How often the backlog is looked up while nothing is pulled."""

@@ -260,9 +260,11 @@ class Outbox:
         try:
             return await self._deliver(line, record)
         except asyncio.CancelledError:
-            if wait.is_told and task.uncancel() <= cancels:
-                raise _NotSent("its producer was given up; whether it was written is unknown") from None
-            raise
+            if wait.is_told:
+                task.uncancel()
+            if task.cancelling() > cancels:
+                raise
+            raise _NotSent("its producer gave no answer; whether it was written is unknown") from None
         finally:
             del line.awaited[wait]
             if self._closed.is_set() and not line.awaited:

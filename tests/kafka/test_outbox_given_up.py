@@ -121,6 +121,17 @@ async def test_a_time_limit_that_ends_with_the_producer_is_seen_as_one(outbox, p
 
 
 @with_an_outbox
+async def test_an_answer_that_is_cancelled_by_nobody_who_sends_is_asked_for_again(outbox, producers):
+    """Else the sender's task would end without a word, and its record would never be told nor committed."""
+    (task,) = await begin(outbox, b"a")
+    producers[0].asked[0][1].cancel()
+    await asyncio.sleep(1)
+    producers[0].acknowledge(1)
+    assert (await task).offset == 1
+    assert outbox.replaced == 0
+
+
+@with_an_outbox
 async def test_one_error_that_no_producer_heals_from_gives_it_up_for_all_that_wait(outbox, producers):
     tasks = await begin(outbox, b"a", b"b")
     producers[0].asked[0][1].set_exception(UnknownError())
