@@ -77,6 +77,13 @@ def test_it_is_said_at_once_when_one_opens():
     assert len(on.said["stage:next/batch"]) == 1
 
 
+def test_it_is_said_at_once_also_where_nothing_but_the_news_happens():
+    on = Listener()
+    failed = {Kind("interactive", None, Reason.NONE, Outcome.FAILED): 20}
+    on.send(RollUpSeen(RollUp("next", failed, {}), EPOCH))
+    assert on.said[BREAKER][-1][1].word.phase is Phase.OPEN
+
+
 @pytest.mark.parametrize("is_open", [True, False])
 def test_it_is_spoken_of_as_long_as_it_is_in_use_or_open(is_open):
     on = Listener()

@@ -585,6 +585,7 @@ class StageMachine:
 
     def _on_rollup_seen(self, event: RollUpSeen) -> None:
         self._ahead.heard(event.rollup, appended_at=event.appended_at, now=self._now)
+        self._actions.extend(self._ahead.sync(now=self._now))  # it moves nobody who waits, but maybe a breaker
 
     def _sync(self) -> None:
         for endpoint in self._endpoints:
