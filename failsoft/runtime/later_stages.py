@@ -32,6 +32,7 @@ class LaterStages:
 
     def __init__(self) -> None:
         self._listeners: defaultdict[str, list[Callable[[RollUpSeen], None]]] = defaultdict(list)
+        self._has_complained = False
 
     def attach(self, stage: Stage, hear: Callable[[RollUpSeen], None]) -> None:
         """Tell a stage what those after it say; and its own workers, so that it knows a silence of others from deafness."""
@@ -55,7 +56,9 @@ class LaterStages:
         try:
             rollup = decode_rollup(record.value, record.headers)
         except MalformedRecord as error:
-            log.warning("malformed_rollup", offset=record.offset, error=str(error))
+            if not self._has_complained:  # one bad writer would fill the log
+                log.warning("malformed_rollup", offset=record.offset, error=str(error))
+            self._has_complained = True
             return
         if rollup is None:
             return
