@@ -397,9 +397,10 @@ async def side_by_side(world: World, command: str, moment: int) -> list[Run | Ba
     world.dies_at = moment
     both = [each.begin(Kind.EXECUTE) if command == "begin" else getattr(each, command)() for each in operators]
     try:
-        return await asyncio.gather(*both, return_exceptions=True)
+        ends: list[Run | BaseException] = await asyncio.gather(*both, return_exceptions=True)
     finally:
         world.dies_at = None
+    return ends
 
 
 def compact(world: World) -> None:
