@@ -1,14 +1,14 @@
 """What does failsoft cost per request, beside a bare loop, FastStream and Faust? CPU, latency, and how much one process carries.
 
     python bench/overhead.py             # seven minutes; a table, and bench/results/overhead.json
-    python bench/overhead.py --quick     # a minute and a half
+    python bench/overhead.py --quick     # two minutes
 
 Four contenders (``contenders/``) do the same work on one broker, and the model takes no time, so that nothing but overhead is
 measured. Each run of each is a process of its own; their order is drawn anew for each round.
 
-1. *Flood*: a backlog of chat requests of 1 KB is queued, then the process starts. Between the moments when a fifth and when 95 %
-   of the results were seen, count and CPU time are taken: requests a second, and CPU per request under full load. What starting
-   costs lies before.
+1. *Flood*: when the process has answered some requests, it is stopped (SIGSTOP) while a backlog of chat requests of 1 KB is
+   queued. From SIGCONT until the last result was seen, time and CPU time are taken: requests a second, and CPU per request under
+   full load. What starting costs lies before; whatever is done for one of the requests lies within.
 2. *Paced*: 200 requests a second arrive as a seeded Poisson process, whatever the contender does. Latency is from the call of
    ``send`` to the moment at which the same process has read the result. CPU time of the contender's process, from the first
    request to the last result, over requests: what it does at rest is in it.
@@ -23,6 +23,7 @@ below that of FastStream and of Faust. Exit 1 where one is missed.
 import asyncio
 import ctypes
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -56,7 +57,7 @@ from failsoft.wire.identity import result_id
 PARTITIONS = 24
 RATE = 200.0
 CPU_FACTOR_MOST, LATENCY_FACTOR_MOST = 3.0, 1.5
-FROM_PART, TO_PART = 0.2, 0.95
+WARM_UP = 500
 PATIENCE_SECONDS = 90.0
 SETTLE_SECONDS = 1.0
 PEERS = ("raw", "faststream", "faust")
@@ -274,34 +275,42 @@ async def _run(
     fleet: Fleet, contender: Contender, producer: AIOKafkaProducer, source: Source, *, size: Size, bootstrap: str
 ) -> Run:
     """One process: the backlog, then the arrivals."""
-    async with Seen(bootstrap, contender.results) as seen:
-        await _queue(producer, contender, source, size.backlog)
-        async with fleet:
-            cpu = CpuClock(fleet.pid(1))
-            per_second, each = await _flood(seen, size.backlog, cpu)
-            await asyncio.sleep(SETTLE_SECONDS)
-            began_with = cpu.seconds()
-            latencies = await _paced(producer, contender, source, seen, size.seconds)
-            paced = (cpu.seconds() - began_with) / len(latencies)
+    async with Seen(bootstrap, contender.results) as seen, fleet:
+        await _send_all(producer, contender, [source.make(contender) for _ in range(WARM_UP)])
+        await seen.count(WARM_UP)
+        await asyncio.sleep(SETTLE_SECONDS)
+        backlog = [source.make(contender) for _ in range(size.backlog)]
+        cpu = CpuClock(fleet.pid(1))
+        per_second, each = await _flood(producer, contender, seen, backlog, cpu)
+        await asyncio.sleep(SETTLE_SECONDS)
+        began_with = cpu.seconds()
+        latencies = await _paced(producer, contender, source, seen, size.seconds)
+        paced = (cpu.seconds() - began_with) / len(latencies)
     return Run(per_second, each, paced, quantile(latencies, 0.5) or 0.0, quantile(latencies, 0.99) or 0.0)
 
 
-async def _queue(producer: AIOKafkaProducer, contender: Contender, source: Source, count: int) -> None:
+async def _send_all(producer: AIOKafkaProducer, contender: Contender, all_asked: Sequence[Asked]) -> None:
+    """Send as fast as the broker takes them."""
     sent = [
         await producer.send(contender.requests, asked.record.value, key=asked.record.key, headers=asked.record.headers)
-        for asked in (source.make(contender) for _ in range(count))
+        for asked in all_asked
     ]
     await asyncio.gather(*sent)
 
 
-async def _flood(seen: Seen, count: int, cpu: "CpuClock") -> tuple[float, float]:
+async def _flood(
+    producer: AIOKafkaProducer, contender: Contender, seen: Seen, backlog: Sequence[Asked], cpu: "CpuClock"
+) -> tuple[float, float]:
     """Requests a second, and CPU seconds of one."""
-    began_at = await seen.count(round(FROM_PART * count))
-    began_with, began_from = cpu.seconds(), len(seen.at)
-    ended_at = await seen.count(round(TO_PART * count))
-    spent, served = cpu.seconds() - began_with, len(seen.at) - began_from
-    await seen.count(count)
-    return served / (ended_at - began_at), spent / served
+    before = len(seen.at)
+    os.kill(cpu.pid, signal.SIGSTOP)
+    try:
+        await _send_all(producer, contender, backlog)
+        began_at, began_with = time.perf_counter(), cpu.seconds()
+    finally:
+        os.kill(cpu.pid, signal.SIGCONT)
+    ended_at = await seen.count(before + len(backlog))
+    return len(backlog) / (ended_at - began_at), (cpu.seconds() - began_with) / len(backlog)
 
 
 async def _paced(
@@ -327,6 +336,7 @@ class CpuClock:
         clock = ctypes.c_int()
         if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
             raise EnvironmentFailure(f"this system does not tell the CPU time of process {pid}")
+        self.pid = pid
         self._clock = clock.value
 
     def seconds(self) -> float:
