@@ -5,7 +5,7 @@
 
 Three times the *baseline* q95: the ordinary tail of a model stays far below, a brown-out does not, and a threshold that moved
 with recent latency would excuse it. Below 50 ms it may be this worker's own event loop that was late: while a backlog was taken
-over, a function that answers at once was seen to take 10 ms, its breaker opened, and each probe found the same.
+over, the breaker of a function that answers at once (``expect`` 1 ms) opened, and for 90 s nothing was served.
 
 A call cut sooner than most calls take says nothing but that its request was in a hurry. Not the endpoint's fault: what is wrong
 with the request (4xx), what we cancelled, and that it is busy (429; that shrinks its limit). Source: research/algorithms.md §5.1.
