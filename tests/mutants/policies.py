@@ -362,6 +362,15 @@ _PERMITS = (
 
 _SHARING = (
     Mutant(
+        "leaves all in the log when a tier wants a probe",
+        "failsoft/policy/stage/dispatcher.py",
+        "endpoint.is_stopped and not endpoint.is_open(now) for",
+        "endpoint.is_stopped for",
+        (
+            "tests/simulation/test_scenarios.py::test_every_scenario_shows_what_it_must_and_breaks_no_invariant[outage-without-a-way-out]",
+        ),
+    ),
+    Mutant(
         "drops the followers with the leader",
         "failsoft/policy/flight.py",
         "return not self._waiters",

@@ -152,9 +152,9 @@ class Columns:
                 counts[name] += count
         return counts
 
-    def is_held(self, request_class: ClassName, oldest_age_seconds: float) -> bool:
+    def is_held(self, request_class: ClassName, oldest_age_seconds: float, *, now: float) -> bool:
         """Whether a class is to be left in the log: it is in every column of whole requests, which nearly all of them are."""
-        return all(column.is_held(request_class, oldest_age_seconds) for column in self._columns)
+        return all(column.is_held(request_class, oldest_age_seconds, now=now) for column in self._columns)
 
     def backlog_seen(self, request_class: ClassName, records: int) -> None:
         """This many records of a class are still in the log, spread over the columns as their shares are."""

@@ -109,12 +109,16 @@ class Dispatcher:
         known = zip(self._levels, self.endpoints, strict=True)
         return next((level for level, endpoint in known if not endpoint.is_stopped), FALLBACK_LEVEL)
 
-    def is_held(self, request_class: ClassName, oldest_age_seconds: float) -> bool:
-        """Whether a class is to be left in the log: every tier that it may use is stopped, and its oldest has time."""
+    def is_held(self, request_class: ClassName, oldest_age_seconds: float, *, now: float) -> bool:
+        """Whether a class is to be left in the log: every tier that it may use is stopped, and its oldest has time.
+
+        A tier that would take a call now is not: who is to probe it, if all are in the log?
+        """
         known = self._classes[request_class]
         if known.floor >= self._answers_from or oldest_age_seconds >= HELD_UNTIL * known.deadline_seconds:
             return False
-        return all(endpoint.is_stopped for endpoint in self.endpoints[: self._allowed(known.floor)])
+        allowed = self.endpoints[: self._allowed(known.floor)]
+        return all(endpoint.is_stopped and not endpoint.is_open(now) for endpoint in allowed)
 
     @property
     def usual(self) -> Sequence[Endpoint]:

@@ -181,7 +181,7 @@ class StageMachine:
 
     def room_of(self, name: ClassName) -> int:
         """How many more records of one class to take."""
-        is_held = self._dispatcher.is_held(name, self._oldest_age.get(name, 0.0))
+        is_held = self._dispatcher.is_held(name, self._oldest_age.get(name, 0.0), now=self._now)
         return 0 if self._is_draining or is_held or self._offsets.is_too_wide(name) else self._room.left(name)
 
     @property

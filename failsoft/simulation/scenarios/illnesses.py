@@ -23,9 +23,11 @@ from failsoft.simulation.scenarios.reference import (
     SMALL,
     STANDARD,
     Scenario,
+    alone,
     burning,
     grounded,
     mixed,
+    patient,
     reference,
 )
 from failsoft.simulation.workload import Phase
@@ -70,6 +72,16 @@ ILLNESS_SCENARIOS: tuple[Scenario, ...] = (
             tail(INTERACTIVE, 1.0, since=10, until=30),
             full(INTERACTIVE, at_least=0.9, since=48),
             full(at_least=0.97, since=50),
+        ),
+    ),
+    Scenario(
+        "outage-without-a-way-out",
+        "the only model fails every call for 20 s, no other answer will do, and all have time: what waits in the log probes it",
+        patient(alone(reference(ModelFault(10, 20, FULL, DOWN), seconds=60))),
+        (
+            full(at_least=0.9, since=30),
+            tail(INTERACTIVE, 30.0, since=15),
+            tail(BATCH, 30.0, since=15),
         ),
     ),
     Scenario(

@@ -69,6 +69,24 @@ def grounded(plan: Plan) -> Plan:
     return replace(plan, settings=replace(plan.settings, tiers=(needing, *others), parts=(DOCUMENTS,)))
 
 
+def alone(plan: Plan) -> Plan:
+    """The same with the full model only, and nobody who would take less."""
+    full, *_ = plan.settings.tiers
+    strict = tuple(replace(known, floor=full.level) for known in plan.settings.classes)
+    return replace(
+        plan, settings=replace(plan.settings, tiers=(full,), classes=strict), models={FULL: plan.models[FULL]}
+    )
+
+
+def patient(plan: Plan) -> Plan:
+    """The same where everybody has ten minutes."""
+    classes = tuple(
+        replace(known, deadline_seconds=600.0, deadline_max_seconds=3600.0) for known in plan.settings.classes
+    )
+    mix = tuple(replace(load, budget_seconds=600.0) for load in plan.mix)
+    return replace(plan, settings=replace(plan.settings, classes=classes), mix=mix)
+
+
 def burning(plan: Plan) -> Plan:
     """The same with a full model that goes on with what was cut."""
     return replace(plan, models={**plan.models, FULL: replace(plan.models[FULL], cancellation=Cancellation.BURNS)})
