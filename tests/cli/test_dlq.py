@@ -124,7 +124,7 @@ def test_what_is_no_letter_of_ours_is_counted(deployed):
     [
         (["replay", "--deadline", "5s", "--keep-deadline"], "say one of them"),
         (["replay", "--again"], "name it with --id"),
-        (["list", "--since", "yesterday"], "--since yesterday: neither how long ago"),
+        (["list", "--pipeline", "digits", "--since", "yesterday"], "--since yesterday: neither how long ago"),
         (["drop"], "drop what?"),
     ],
 )

@@ -53,7 +53,12 @@ async def test_it_goes_on_with_the_others(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(view, "connected_consumer", connected)
     monkeypatch.setattr(view, "close_consumer", close)
-    monkeypatch.setattr(view, "private", SimpleNamespace(position=lambda *_: 0 if client.turns < 3 else 1))
+
+    async def know(*_: Any) -> None:
+        """It knows all topics."""
+
+    known = SimpleNamespace(position=lambda *_: 0 if client.turns < 3 else 1, know=know)
+    monkeypatch.setattr(view, "private", known)
     monkeypatch.setattr(pull, "private", SimpleNamespace(undecodable=lambda _: {LOST: 0}))
     client.view = View(Connection("127.0.0.1:1"), "answers", take=lambda _: None, numbers=(2, LOST.partition))
     await client.view.start()
