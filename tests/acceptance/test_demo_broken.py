@@ -13,14 +13,16 @@ from tests.acceptance.demo_command import CHECKOUT, run_demo
 pytestmark = [pytest.mark.kafka, pytest.mark.acceptance, pytest.mark.timeout(240)]
 
 BROKEN_WORKER = Path(__file__).with_name("broken_worker.py")
+DEMOS = 3
+"""A worker that is killed while it holds nothing loses nothing: seen once on a busy machine, where others lost twenty each."""
 
 
 def test_workers_that_commit_what_they_have_only_started_lose_requests_and_the_demo_says_so(
     kafka_bootstrap: str, tmp_path: Path
 ):
     launcher = ["--launcher", sys.executable, "--launcher", str(BROKEN_WORKER)]
-    code, report, printed = run_demo(kafka_bootstrap, tmp_path / "demo.json", "--quick", *launcher)
-    assert report["lost"] > 0
+    demos = (run_demo(kafka_bootstrap, tmp_path / "demo.json", "--quick", *launcher) for _ in range(DEMOS))
+    code, report, printed = next(demo for demo in demos if demo[1]["lost"])
     assert code == 1
     assert report["lost"] == sum(tally["lost"] for tally in report["phases"][0]["classes"].values())
     assert "THE PROMISE WAS BROKEN." in printed
