@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from failsoft.kafka import Acknowledged
-from failsoft.runtime.clock_probe import PROBES, measure_clock
+from failsoft.runtime.clock_probe import PROBES, PROBES_AT_MOST, measure_clock
 from tests.runtime.fakes import FakeOutbox
 
 
@@ -29,7 +29,14 @@ async def test_a_probe_that_took_seconds_is_repeated_until_the_clock_is_known():
 
 
 async def test_one_quick_probe_is_enough_and_a_cluster_that_stays_slow_is_not_waited_for():
-    quick, slow = SlowOutbox([0.01, 0.01]), SlowOutbox([4.0] * 10)
-    await measure_clock(quick, "outcomes")
-    await measure_clock(slow, "outcomes")
-    assert (len(quick.sent), len(slow.sent)) == (1, PROBES)
+    quick, slow, sick = SlowOutbox([0.01, 0.01]), SlowOutbox([0.4] * 10), SlowOutbox([4.0] * 30)
+    for outbox in (quick, slow, sick):
+        await measure_clock(outbox, "outcomes")
+    assert (len(quick.sent), len(slow.sent), len(sick.sent)) == (1, PROBES, PROBES_AT_MOST)
+
+
+async def test_where_five_probes_took_seconds_more_are_sent_until_the_clock_is_tolerably_known():
+    outbox = SlowOutbox([6.0, 5.0, 4.0, 4.0, 4.0, 3.0, 0.3, 0.01])
+    await measure_clock(outbox, "outcomes")
+    assert len(outbox.sent) == 7
+    assert outbox.clock_offset.uncertainty_seconds < 0.25
