@@ -4,7 +4,8 @@ A record is sent and its acknowledgement says when the broker appended it; the t
 took (:mod:`failsoft.policy.clock_offset`). On a cluster that is just electing a leader an acknowledgement takes seconds, and the
 middle is then off by seconds: a worker that was started in a fault let requests expire two seconds early. So the probe is
 repeated until the interval is narrow. Five times are enough where it is tolerable by then: the estimate gets better with each
-answer. Where it is not, up to fifteen more are tried: in a trial that starts workers amid faults a call began 3 s after its deadline.
+answer. Where it is not, up to fifteen more are tried: in a trial that starts workers amid faults a call began 3 s after its
+deadline.
 """
 
 from failsoft.runtime.ports import OutboxPort
