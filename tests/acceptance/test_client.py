@@ -45,7 +45,14 @@ async def test_the_first_request_of_a_new_client_is_not_missed(cluster: Cluster)
 
 
 async def test_many_requests_at_once_each_get_their_own_result(cluster: Cluster):
-    async with cluster.worker(echo(cluster.pipeline)), client_of(cluster) as client:
+    pipeline = Pipeline(cluster.pipeline)
+
+    @pipeline.stage("work").tier("large", limit=64, expect="300ms")
+    async def large(call: Call) -> Output:
+        await asyncio.sleep(0.3)  # of one that answers at once a late event loop cuts calls: its window is milliseconds
+        return Output({"echo": call.body["n"]})
+
+    async with cluster.worker(pipeline), client_of(cluster) as client:
         results = await asyncio.gather(*(client.request({"n": n}, request_class="standard") for n in range(200)))
     assert [result.body["echo"] for result in results] == list(range(200))
 
