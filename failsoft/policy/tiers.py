@@ -15,7 +15,7 @@ Rules, all in seconds::
     reserve(tier)  = q99 of the next model tier that the request may use + margin        (margin alone if there is none)
     safe           = remaining >= reserve + q95        the head that the full tier takes
     edge           = remaining >= reserve + q70        if no head is safe: the newest that may well make it
-    window         = min(remaining - reserve, 2 q99 of answers)
+    window         = min(remaining - reserve, max(2 q99 of answers, 250 ms))
     turn           = 3 mean / permits                  three turnovers: one would send 16 % down at load .7 with one permit
     patience       = max(min(share x budget, budget - reserve - q90), turn)
     limit          = max(3, patience x permits / mean) waiting, in memory and in the log
@@ -34,6 +34,9 @@ from failsoft.policy.speed import Speed
 WINDOW_CAP = 2.0
 """Times q99 of answers. Ends a hang in under a second at 200 ms median; 1.25 loses 2 % when a model gets slower."""
 LAST_WINDOW_CAP = 5.0
+WINDOW_LEAST_SECONDS = 0.25
+"""A function that answers at once would have milliseconds, and this worker's own event loop may be late by more: of 2,400 calls
+on a machine with four busy loops two were cut, after .23 s."""
 TURNS = 3.0
 LIMIT_MIN = 3.0
 FLOOR_FROM = 0.9
@@ -149,7 +152,7 @@ def window_seconds(
     """
     speed = rungs[tier].speed
     is_last = tier + 1 >= tiers
-    cap = (LAST_WINDOW_CAP if is_last else WINDOW_CAP) * speed.q99
+    cap = max((LAST_WINDOW_CAP if is_last else WINDOW_CAP) * speed.q99, WINDOW_LEAST_SECONDS)
     reserve = reserve_seconds(rungs, tier, tiers, margin_seconds)
     enough = speed.q50 if tier > 0 else 0.0
     if remaining_seconds - reserve <= enough:

@@ -362,6 +362,15 @@ _PERMITS = (
 
 _SHARING = (
     Mutant(
+        "cuts what answers at once when the event loop is late",
+        "failsoft/policy/tiers.py",
+        "speed.q99, WINDOW_LEAST_SECONDS)",
+        "speed.q99, 0.0)",
+        (
+            "tests/policy/test_tiers.py::test_a_tier_that_answers_at_once_has_a_quarter_of_a_second_so_that_a_late_loop_cuts_nobody",
+        ),
+    ),
+    Mutant(
         "leaves all in the log when a tier wants a probe",
         "failsoft/policy/stage/dispatcher.py",
         "endpoint.is_stopped and not endpoint.is_open(now) for",

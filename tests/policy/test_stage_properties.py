@@ -182,7 +182,7 @@ class Worker(RuleBasedStateMachine):
         assert call.execution == len(seen.tiers) + 1
         assert math.isclose(call.deadline_at, seen.waits_until, abs_tol=ROUNDING)
         assert self.in_flight[tier] < self.permits(tier)
-        assert 0 < window <= (2 if tier + 1 < allowed else 5) * speeds[tier].q99 + ROUNDING
+        assert 0 < window <= max((2 if tier + 1 < allowed else 5) * speeds[tier].q99, 0.25) + ROUNDING
         assert self.now < seen.deadline_at
         is_probe = not self.in_flight[tier] and self.now >= self.tried_at[tier] + IDLE
         reserve = MARGIN + (speeds[tier + 1].q99 if tier + 1 < allowed else 0.0)

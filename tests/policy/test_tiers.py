@@ -130,6 +130,14 @@ def test_a_window_leaves_the_reserve_and_ends_what_is_stuck(tier, allowed, remai
     assert window(tier, allowed, remaining) == pytest.approx(seconds)
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_tier_that_answers_at_once_has_a_quarter_of_a_second_so_that_a_late_loop_cuts_nobody(others):
+    quick = Rung(Speed(mean=0.001, q50=0.001, q70=0.001, q90=0.002, q95=0.002, q99=0.003, samples=100), 8)
+    rungs = [quick] * (1 + others)
+    found = tiers.window_seconds(rungs, 0, len(rungs), remaining_seconds=5.0, margin_seconds=0.05)
+    assert found == tiers.WINDOW_LEAST_SECONDS
+
+
 @st.composite
 def speeds(draw: st.DrawFn) -> Speed:
     q50, q70, q90, q95, q99 = sorted(draw(st.lists(st.floats(0.001, 60.0), min_size=5, max_size=5)))
