@@ -65,22 +65,33 @@ def verdict_lines(shown: DemoOutcome) -> Iterator[str]:
                 f"{played.phase.name}: {played.level_1_per_second:.1f} answers/s of level 1, of {_capacity():.1f} that the "
                 f"large model can give; {played.pause_seconds:.0f} s until the last result"
             )
-    yield (
-        f"Of {verdict.requests} accepted requests {verdict.lost} were lost, {verdict.visible_repeats} results were seen twice, "
-        f"{verdict.phantoms} came unasked; the log holds {verdict.repeats_in_log} repeats that no reader was shown."
-    )
+    yield account_line(verdict)
     yield "The promise was kept." if verdict.is_kept else "THE PROMISE WAS BROKEN."
 
 
-def verdict_json(shown: DemoOutcome) -> dict[str, Any]:
-    """Write the keys that others rely on."""
-    verdict = shown.verdict
+def account_line(verdict: Verdict) -> str:
+    """Say what became of all that was accepted."""
+    return (
+        f"Of {verdict.requests} accepted requests {verdict.lost} were lost, {verdict.visible_repeats} results were seen twice, "
+        f"{verdict.phantoms} came unasked; the log holds {verdict.repeats_in_log} repeats that no reader was shown."
+    )
+
+
+def account_json(verdict: Verdict) -> dict[str, Any]:
+    """Write what became of all that was accepted."""
     return {
         "requests": verdict.requests,
         "lost": verdict.lost,
         "visible_repeats": verdict.visible_repeats,
         "repeats_in_log": verdict.repeats_in_log,
         "phantoms": verdict.phantoms,
+    }
+
+
+def verdict_json(shown: DemoOutcome) -> dict[str, Any]:
+    """Write the keys that others rely on."""
+    verdict = shown.verdict
+    return account_json(verdict) | {
         "executed": sum(stats["calls"] for stats in shown.models.values()),
         "sent_late_seconds_max": round(shown.late_seconds, 3),
         "large_per_second_max": round(_capacity(), 3),

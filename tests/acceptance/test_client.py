@@ -132,7 +132,7 @@ async def test_a_request_may_bring_what_was_gathered_for_it_already_and_of_what_
     [
         ({"documents": object()}, "value"),
         ({"documents": ContextPart([], produced_at=1.8e12)}, "context.documents.produced_at"),
-        ({"documents": ContextPart([], "fresh")}, "context.documents.state"),  # type: ignore[arg-type]
+        ({"documents": ContextPart([], "fresh")}, "context.documents.state"),  # type: ignore[arg-type]  # the point: no state
         (["documents"], "context"),
     ],
     ids=["no-json", "milliseconds", "state", "no-mapping"],

@@ -6,7 +6,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from failsoft.trials.report import LEVELS, class_json, percent, seconds_told
+from failsoft.trials.report import LEVELS, account_json, account_line, class_json, percent, seconds_told
 from failsoft.trials.second_act.act import SecondAct
 from failsoft.trials.second_act.judgement import URGENT, Shown
 from failsoft.trials.second_act.script import AWAY, HOME
@@ -40,15 +40,11 @@ def _cells(shown: Shown) -> Iterator[str]:
 
 def act_lines(shown: SecondAct) -> Iterator[str]:
     """Say below the table what it means."""
-    verdict = shown.verdict
     yield f"{HOME}, {AWAY}: calls that the model servers counted, an operator's canaries among them; p99 s: of interactive ones."
     for run in shown.runs:
         passed = sum(found.passed for found in run.findings)
         yield f"{run.kind} of {run.runbook}: {run.verdict}, {passed} of {len(run.findings)} checks passed"
-    yield (
-        f"Of {verdict.requests} accepted requests {verdict.lost} were lost, {verdict.visible_repeats} results were seen twice, "
-        f"{verdict.phantoms} came unasked; the log holds {verdict.repeats_in_log} repeats that no reader was shown."
-    )
+    yield account_line(shown.verdict)
     yield from (f"NOT SHOWN: {each.text}" for each in shown.expected if not each.is_met)
     if shown.is_kept:
         yield "The second act has shown all that it must."
@@ -56,13 +52,7 @@ def act_lines(shown: SecondAct) -> Iterator[str]:
 
 def act_json(shown: SecondAct) -> dict[str, Any]:
     """Write the keys that others rely on."""
-    verdict = shown.verdict
-    return {
-        "requests": verdict.requests,
-        "lost": verdict.lost,
-        "visible_repeats": verdict.visible_repeats,
-        "repeats_in_log": verdict.repeats_in_log,
-        "phantoms": verdict.phantoms,
+    return account_json(shown.verdict) | {
         "phases": [_scene_json(each) for each in shown.scenes],
         "runs": [
             {"kind": run.kind, "runbook": run.runbook, "verdict": run.verdict, "checks": len(run.findings)}
